@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, NamedTuple, TextIO, cast
 
@@ -39,10 +40,15 @@ class Window(NamedTuple):
     def of(cls, instant: datetime) -> Window:
         return cls(instant.date(), instant.hour - instant.hour % WINDOW_HOURS)
 
+    @property
+    def batch_id(self) -> str:
+        """The window as the contract writes it."""
+        return f"{self.day.isoformat()}T{self.hour:02d}"
+
 
 def transactions_path(window: Window, *, part: str = "", compress: bool = False) -> Path:
     """Path in the landing zone; `part` tells the files of one window apart."""
-    name = f"transactions_{window.day.isoformat()}T{window.hour:02d}{part}{_suffix(compress)}"
+    name = f"transactions_{window.batch_id}{part}{_suffix(compress)}"
     return Path("transactions", name)
 
 
@@ -99,3 +105,9 @@ def csv_text(rows: Iterable[Sequence[object]], line_end: str = "\n") -> str:
 
 def _suffix(compress: bool) -> str:
     return ".csv.gz" if compress else ".csv"
+
+
+def money_text(price: Decimal) -> str:
+    """A price as it lands: at least two places, more only where it has them."""
+    pence = price.quantize(Decimal("0.01"))
+    return str(pence if pence == price else price)

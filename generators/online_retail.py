@@ -7,21 +7,15 @@ transactions land without a price, the product master lands as a daily snapshot.
 from __future__ import annotations
 
 import argparse
-import csv
-import re
 import sys
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TypeVar
 
-from generators.categories import category_of
-from generators.countries import country_id, load_countries
+from generators.countries import load_countries
 from generators.landing import (
     COUNTRY_COLUMNS,
     PRODUCT_COLUMNS,
@@ -32,12 +26,9 @@ from generators.landing import (
     transactions_path,
     write_rows,
 )
-from generators.sources import SourceLine, find_sources, read_source
-
-Value = TypeVar("Value", str, Decimal)
-
-BUFFERED_ROWS = 20_000
-FIRST_STOCK, REORDER_POINT, REORDER_LOT = 500, 100, 500
+from generators.product_master import ProductMaster
+from generators.sources import find_sources, read_source
+from generators.spool import DaySpool, SpooledLine
 
 
 @dataclass(frozen=True)
@@ -105,126 +96,6 @@ def replay(
     )
 
 
-class SpooledLine(tuple[str, ...]):
-    """hour, the transaction's columns, description, price: what a day needs, as it lies in the spool."""
-
-    __slots__ = ()
-
-    @property
-    def hour(self) -> int:
-        return int(self[0])
-
-    @property
-    def transaction(self) -> tuple[str, ...]:
-        return self[1:8]
-
-    @property
-    def stock_code(self) -> str:
-        return self[3].strip()
-
-    @property
-    def quantity(self) -> str:
-        return self[4]
-
-    @property
-    def description(self) -> str:
-        return self[8].strip()
-
-    @property
-    def price(self) -> str:
-        return self[9]
-
-
-class DaySpool:
-    """Order lines by day, on disk: sources need no order by date, and memory holds one day at a time."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._days: set[date] = set()
-        self._buffer: defaultdict[date, list[tuple[object, ...]]] = defaultdict(list)
-        self._buffered = 0
-        self._lines_of_invoice: Counter[str] = Counter()
-
-    def add(self, line: SourceLine) -> None:
-        """Number a line within its invoice and put it by."""
-        invoice = line.invoice.strip()
-        self._lines_of_invoice[invoice] += 1
-        window = Window.of(line.instant)
-        self._buffer[window.day].append(
-            (
-                window.hour,
-                f"{invoice}-{self._lines_of_invoice[invoice]}",
-                line.invoice,
-                line.stock_code,
-                line.quantity,
-                line.instant.strftime("%Y-%m-%d %H:%M:%S"),
-                _whole_number(line.customer),
-                country_id(line.country),
-                line.description,
-                line.unit_price,
-            )
-        )
-        self._buffered += 1
-        if self._buffered >= BUFFERED_ROWS:
-            self._flush()
-
-    def days(self) -> list[date]:
-        """The days that have lines, in order."""
-        self._flush()
-        return sorted(self._days)
-
-    def lines(self, day: date) -> Iterator[SpooledLine]:
-        """The lines of a day, in source order."""
-        with self._file(day).open(encoding="utf-8", newline="") as file:
-            yield from map(SpooledLine, csv.reader(file))
-
-    def _flush(self) -> None:
-        for day, rows in self._buffer.items():
-            with self._file(day).open("a", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows(rows)
-            self._days.add(day)
-        self._buffer.clear()
-        self._buffered = 0
-
-    def _file(self, day: date) -> Path:
-        return self._folder / day.isoformat()
-
-
-@dataclass
-class ProductMaster:
-    """What is known of every code so far; a day changes only the codes that are in it."""
-
-    descriptions: dict[str, str] = field(default_factory=dict)
-    prices: dict[str, Decimal] = field(default_factory=dict)
-    stock: dict[str, int] = field(default_factory=dict)
-
-    def observe(self, lines: Iterable[SpooledLine]) -> None:
-        """Take a day's lines in: its most frequent description and positive price, its sales."""
-        descriptions: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        prices: defaultdict[str, Counter[Decimal]] = defaultdict(Counter)
-        sold: Counter[str] = Counter()
-        for line in lines:
-            code = line.stock_code
-            if line.description:
-                descriptions[code][line.description] += 1
-            if (price := _price(line.price)) > 0:
-                prices[code][price] += 1
-            with suppress(ValueError):
-                sold[code] += int(line.quantity)
-        self.descriptions.update((code, _most_frequent(counts)) for code, counts in descriptions.items())
-        self.prices.update((code, _most_frequent(counts)) for code, counts in prices.items())
-        for code, quantity in sold.items():
-            self.stock[code] = _restock(self.stock.get(code, FIRST_STOCK) - quantity)
-
-    def snapshot(self) -> Iterator[tuple[str, str, str, str, int]]:
-        """The master's rows, by code. A code that never had a positive price is not in it."""
-        for code in sorted(self.prices):
-            if code:
-                description = self.descriptions.get(code, code)
-                price = _money(self.prices[code])
-                yield code, description, category_of(description), price, self.stock.get(code, FIRST_STOCK)
-
-
 def _write_transactions(landing: Path, day: date, lines: Iterable[SpooledLine], compress: bool) -> int:
     windows: defaultdict[Window, list[tuple[str, ...]]] = defaultdict(list)
     for line in lines:
@@ -232,38 +103,6 @@ def _write_transactions(landing: Path, day: date, lines: Iterable[SpooledLine], 
     for window, rows in sorted(windows.items()):
         write_rows(landing / transactions_path(window, compress=compress), TRANSACTION_COLUMNS, rows)
     return len(windows)
-
-
-def _most_frequent(counts: Counter[Value]) -> Value:
-    return min(counts, key=lambda value: (-counts[value], value))
-
-
-def _restock(balance: int) -> int:
-    """Order whole lots as soon as the balance is below the reorder point."""
-    if balance >= REORDER_POINT:
-        return balance
-    lots = -((balance - REORDER_POINT) // REORDER_LOT)
-    return balance + lots * REORDER_LOT
-
-
-def _whole_number(text: str) -> str:
-    text = text.strip()
-    return text.split(".")[0] if re.fullmatch(r"\d+\.0+", text) else text
-
-
-def _price(text: str) -> Decimal:
-    """A price to four places; what is no number counts as no price."""
-    try:
-        price = Decimal(text.strip())
-        return price.quantize(Decimal("0.0001")) if price.is_finite() else Decimal(0)
-    except InvalidOperation:
-        return Decimal(0)
-
-
-def _money(price: Decimal) -> str:
-    """At least two places, more only where the price has them."""
-    pence = price.quantize(Decimal("0.01"))
-    return str(pence if pence == price else price)
 
 
 def _parser() -> argparse.ArgumentParser:
