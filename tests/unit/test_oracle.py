@@ -330,6 +330,13 @@ def test_quoted_commas_quotes_and_line_breaks_are_part_of_the_value(tmp_path):
     assert [row[1] for row in result.facts] == ['O "1",\n\r\n x']
 
 
+def test_a_broken_line_after_a_record_of_several_lines_costs_itself_alone(tmp_path):
+    several = '"T1\n",O1,A,2,2024-01-05 09:00:00,C1,"G\n\nB"'
+    result = outcome(tmp_path, {EARLY: transactions(several, '"T0"x', GOOD.replace("T1", "T2"))})
+    assert reasons(result) == [(None, "MALFORMED"), ("T1\n", "UNKNOWN_COUNTRY")]
+    assert [row[0] for row in result.facts] == ["T2"]
+
+
 def test_blank_lines_are_no_rows_and_a_line_of_commas_is_one(tmp_path):
     result = outcome(
         tmp_path, {EARLY: "\n  \n" + HEADER + "\n\r\n" + GOOD + "\n \t\n\n,,,,,,\n" + '"  "\n' + "\n"}
@@ -425,6 +432,26 @@ def test_the_same_values_again_are_dropped_and_counted_where_they_landed(tmp_pat
         4,
         {"2024-01-05T08": 1, "2024-01-05T12": 3},
     )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "T1,O2,A,2,2024-01-05 09:00:00,C1,GB",
+        "T1,O1,B,2,2024-01-05 09:00:00,C1,GB",
+        "T1,O1,A,-2,2024-01-05 09:00:00,C1,GB",
+        "T1,O1,A,2,2024-01-05 09:00:01,C1,GB",
+        "T1,O1,A,2,2024-01-05 09:00:00,C2,GB",
+        "T1,O1,A,2,2024-01-05 09:00:00,,GB",
+        "T1,O1,A,2,2024-01-05 09:00:00,C1,XX",
+        "T1,O1,A,2,2024-01-05 09:00:00,C1,",
+    ],
+)
+def test_one_other_value_is_a_conflict(tmp_path, other):
+    result = outcome(tmp_path, {EARLY: transactions(GOOD), LATE: transactions(other)})
+    landed = tuple(field or None for field in other.split(","))
+    assert result.facts == [GOOD_FACT]
+    assert result.errors == [(*landed, "DUPLICATE_CONFLICT", "2024-01-05T12", LATE)]
 
 
 def test_the_earliest_batch_wins_whatever_its_values(tmp_path):
