@@ -28,7 +28,7 @@ import pyarrow as pa
 Row = tuple[Any, ...]
 
 NUL = "\x00"
-NUL_SHOWN_AS = "\N{REPLACEMENT CHARACTER}"
+NUL_SHOWN_AS = "␀"
 """Postgres text cannot hold a NUL, so an error row shows this in its place."""
 
 TRANSACTION_COLUMNS = (

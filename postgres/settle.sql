@@ -1,0 +1,244 @@
+-- Settling: decided rows (staging.decided) become Gold, in one transaction that the caller holds.
+--
+-- staging.decided holds the fate of landed rows. `origin` says how a row came to be decided:
+--   N  new: first seen in this run
+--   C  contested: the whole group of a transaction_id that Gold already knew, read again from Bronze
+--   T  touched: a row that Gold holds already, judged again because reference data changed
+
+-- A run's own staging table, behind the view staging.decided, and what else it needs beside it.
+create or replace procedure ops.create_staging(table_name text, redecided text [])
+language plpgsql as $$
+begin
+    execute format($ddl$
+        create unlogged table staging.%1$I (
+            origin text not null,
+            fate text not null,
+            row_id bigint,
+            transaction_key text,
+            batch_id text not null,
+            order_id text,
+            invoice_date timestamp,
+            stock_code text,
+            product_sk bigint,
+            quantity integer,
+            unit_price numeric(12, 4),
+            total_amount numeric(18, 4),
+            customer_id text,
+            country_id text,
+            landed_transaction_id text,
+            landed_order_id text,
+            landed_stock_code text,
+            landed_quantity text,
+            landed_invoice_date text,
+            landed_customer_id text,
+            landed_country_id text,
+            reason text,
+            detail text,
+            raw_record text,
+            source_file text
+        ) with (autovacuum_enabled = off);
+        create view staging.decided as select * from staging.%1$I;
+    $ddl$, table_name);
+    create unlogged table staging.touched_ranges (stock_code text, from_date date, to_date date);
+    create unlogged table staging.touched_countries (country_id text);
+    create unlogged table staging.redecided_batches as select unnest(redecided) as batch_id;
+    -- which parts of which table have been copied, each by the first attempt that committed
+    create unlogged table staging.parts (part text primary key, rows bigint not null);
+end $$;
+
+-- Everything that a run left behind (the star job's tables are its own).
+create or replace procedure ops.clear_staging()
+language plpgsql as $$
+declare leftover text;
+begin
+    drop view if exists staging.decided;
+    for leftover in select t.tablename from pg_tables as t
+        where t.schemaname = 'staging' and t.tablename not like 'star\_%'
+    loop
+        execute format('drop table if exists staging.%I', leftover);
+    end loop;
+end $$;
+
+-- The transaction_ids whose groups have to be decided as a whole, into staging.contested:
+-- new rows whose id Gold knows, touched facts that would become errors, and all of a window
+-- that is decided anew (staging.redecided_batches).
+create or replace procedure ops.find_contested(table_name text)
+language plpgsql as $$
+begin
+    execute format('analyze staging.%I', table_name);
+    create unlogged table staging.contested as
+    select d.transaction_key
+    from staging.decided as d
+    where
+        d.origin = 'N' and d.transaction_key is not null
+        and exists (select from fact_transactions as f where f.transaction_id = d.transaction_key)
+    union
+    select d.transaction_key
+    from staging.decided as d
+    where
+        d.origin = 'N' and d.transaction_key is not null
+        and exists (select from transactions_error as e where e.transaction_key = d.transaction_key)
+    union
+    select d.transaction_key
+    from staging.decided as d
+    where
+        d.origin = 'T' and d.fate <> 'FACT'
+        and exists (select from fact_transactions as f where f.transaction_id = d.transaction_key)
+    union
+    select f.transaction_id
+    from fact_transactions as f
+    where f.batch_id in (select b.batch_id from staging.redecided_batches as b)
+    union
+    select e.transaction_key
+    from transactions_error as e
+    where
+        e.transaction_key is not null
+        and e.batch_id in (select b.batch_id from staging.redecided_batches as b)
+    union
+    select u.transaction_id
+    from ops.duplicates as u
+    where u.batch_id in (select b.batch_id from staging.redecided_batches as b);
+
+    alter table staging.contested add primary key (transaction_key);
+    analyze staging.contested;
+
+    -- where in Bronze their rows are
+    create unlogged table staging.contested_batches as
+    select f.batch_id
+    from fact_transactions as f inner join staging.contested as c on f.transaction_id = c.transaction_key
+    union
+    select e.batch_id
+    from transactions_error as e inner join staging.contested as c on e.transaction_key = c.transaction_key
+    union
+    select u.batch_id
+    from ops.duplicates as u inner join staging.contested as c on u.transaction_id = c.transaction_key
+    union
+    select d.batch_id
+    from staging.decided as d inner join staging.contested as c on d.transaction_key = c.transaction_key
+    union
+    select b.batch_id from staging.redecided_batches as b;
+
+    delete from staging.decided as d
+    using staging.contested as c
+    where d.transaction_key = c.transaction_key;
+end $$;
+
+-- Settles staging.decided. Returns by how much facts, errors and duplicates grew.
+-- The caller checks that the sum is what landed, and commits.
+create or replace function ops.settle(
+    p_run_id text, out facts bigint, out errors bigint, out duplicates bigint, out repriced bigint, out released bigint
+)
+language plpgsql as $$
+declare
+    changed bigint;
+    removed bigint;
+    touched constant boolean := exists (select from staging.decided as d where d.origin <> 'N')
+        or exists (select from staging.contested);
+begin
+    facts := 0; errors := 0; duplicates := 0; repriced := 0; released := 0;
+
+    if touched then
+        create temporary table known on commit drop as
+        select transaction_key from staging.contested
+        union
+        select transaction_key from staging.decided where origin = 'T';
+        alter table known add primary key (transaction_key);
+        analyze known;
+
+        create temporary table was_error on commit drop as
+        select e.error_id, e.transaction_key
+        from transactions_error as e
+        where
+            (e.transaction_key in (select k.transaction_key from known as k) and e.status = 'OPEN')
+            or (e.reason = 'MALFORMED' and e.batch_id in (select b.batch_id from staging.redecided_batches as b));
+
+        -- facts that change or go: the star's copy is stale
+        create temporary table stale on commit drop as
+        select f.transaction_id, f.invoice_date, f.customer_id, d.transaction_key is null as gone
+        from fact_transactions as f
+        inner join known as k on f.transaction_id = k.transaction_key
+        left join staging.decided as d
+            on f.transaction_id = d.transaction_key and d.fate = 'FACT'
+        where
+            d.transaction_key is null
+            or (
+                f.order_id, f.invoice_date, f.stock_code, f.product_sk, f.quantity, f.unit_price,
+                f.total_amount, f.customer_id, f.country_id, f.batch_id
+            ) is distinct from (
+                d.order_id, d.invoice_date, d.stock_code, d.product_sk, d.quantity, d.unit_price,
+                d.total_amount, d.customer_id, d.country_id, d.batch_id
+            );
+        insert into ops.star_stale (loaded_at, transaction_id, month, customer_id)
+        select now(), s.transaction_id, date_trunc('month', s.invoice_date)::date, s.customer_id
+        from stale as s;
+
+        delete from fact_transactions as f using stale as s
+        where f.transaction_id = s.transaction_id;
+        get diagnostics removed = row_count;
+        facts := facts - removed;
+        select count(*) into repriced from stale as s where not s.gone;
+
+        -- errors that are none any more, or are another row's now
+        delete from transactions_error as e using was_error as w
+        where
+            e.error_id = w.error_id
+            and not exists (
+                select from staging.decided as d where d.row_id = w.error_id and d.fate = 'ERROR'
+            );
+        get diagnostics released = row_count;
+        errors := errors - released;
+
+        delete from ops.duplicates as u
+        using staging.contested as c
+        where u.transaction_id = c.transaction_key;
+        get diagnostics removed = row_count;
+        duplicates := duplicates - removed;
+    end if;
+
+    insert into fact_transactions (
+        transaction_id, order_id, invoice_date, stock_code, product_sk, quantity, unit_price,
+        total_amount, customer_id, country_id, batch_id, loaded_at
+    )
+    select
+        d.transaction_key, d.order_id, d.invoice_date, d.stock_code, d.product_sk, d.quantity, d.unit_price,
+        d.total_amount, d.customer_id, d.country_id, d.batch_id, now()
+    from staging.decided as d
+    where
+        d.fate = 'FACT'
+        and (
+            d.origin = 'N'
+            or not exists (select from fact_transactions as f where f.transaction_id = d.transaction_key)
+        );
+    get diagnostics changed = row_count;
+    facts := facts + changed;
+    insert into ops.star_feed (loaded_at, run_id, facts)
+    select now(), p_run_id, changed
+    where changed > 0 or exists (select from ops.star_stale as s where s.loaded_at = now());
+
+    insert into transactions_error as e (
+        error_id, transaction_id, order_id, stock_code, quantity, invoice_date, customer_id, country_id,
+        reason, detail, raw_record, batch_id, source_file, transaction_key
+    )
+    select
+        d.row_id, d.landed_transaction_id, d.landed_order_id, d.landed_stock_code, d.landed_quantity,
+        d.landed_invoice_date, d.landed_customer_id, d.landed_country_id, d.reason, d.detail, d.raw_record,
+        d.batch_id, d.source_file, d.transaction_key
+    from staging.decided as d
+    where d.fate = 'ERROR'
+    on conflict (error_id) do update set
+    reason = excluded.reason, detail = excluded.detail, source_file = excluded.source_file,
+    attempts = e.attempts + 1;
+    -- an upsert counts its updates too: only rows that were not there before have xmax 0
+    select count(*) into changed
+    from staging.decided as d
+    inner join transactions_error as e on d.row_id = e.error_id
+    where d.fate = 'ERROR' and e.created_at = now();
+    errors := errors + changed;
+
+    insert into ops.duplicates (row_id, transaction_id, batch_id)
+    select d.row_id, d.transaction_key, d.batch_id
+    from staging.decided as d
+    where d.fate = 'DUPLICATE';
+    get diagnostics changed = row_count;
+    duplicates := duplicates + changed;
+end $$;

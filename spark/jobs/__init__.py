@@ -1,0 +1,1 @@
+"""One file a job: read, decide, write."""

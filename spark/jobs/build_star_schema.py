@@ -1,0 +1,221 @@
+"""Bring the star schema up to date with Gold's facts and Bronze's dimensions, and publish the dimensions."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from warehouse import gold, lake, ledger
+from warehouse.errors import WarehouseError
+from warehouse.ledger import Outcome
+from warehouse.rules import scd, star
+from warehouse.session import Context
+
+FACT = f"{lake.STAR}.fact_transactions"
+ROWS_A_PART = 500_000
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What Gold's settles have written since the star last followed."""
+
+    settles: tuple[datetime, ...]
+    facts: int
+    stale: int
+
+
+def run(context: Context, rebuild: bool = False) -> Outcome:
+    with ledger.job(context, "star") as outcome:
+        if rebuild or (not lake.row_count(context.spark, FACT) and _facts_in_gold(context)):
+            _start_anew(context)
+        feed = _feed(context)
+        changed = {
+            "dim_products": _follow_bronze(context, "products", "product_sk"),
+            "dim_countries": _follow_bronze(context, "countries", "country_sk"),
+        }
+        if feed.settles:
+            changed["dim_customers"] = _customers(context)
+            changed["dim_dates"] = _dates(context)
+            changed["fact_transactions"] = _facts(context, feed)
+            _forget(context, feed)
+        _check(context)
+        outcome.numbers |= changed
+        if any(changed.values()):
+            outcome.line = ", ".join(f"{rows} changed in {table}" for table, rows in changed.items() if rows)
+    return outcome
+
+
+def _feed(context: Context) -> Feed:
+    with context.gold.cursor() as cursor:
+        cursor.execute("select loaded_at, facts from ops.star_feed order by loaded_at")
+        settles = list(cursor)
+        cursor.execute("select count(*) from ops.star_stale")
+        (stale,) = cursor.fetchone() or (0,)
+    return Feed(tuple(at for at, _ in settles), sum(facts for _, facts in settles), stale)
+
+
+def _start_anew(context: Context) -> None:
+    """Empty what follows Gold, and let all of Gold be new to it."""
+    for table in (FACT, f"{lake.STAR}.dim_customers"):
+        lake.overwrite(context.spark, table, None)
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            "delete from ops.watermarks where name like 'star.%'; delete from dim_customers;"
+            " delete from ops.star_stale; delete from ops.star_feed;"
+            " insert into ops.star_feed (loaded_at, run_id, facts)"
+            " select loaded_at, 'rebuild', count(*) from fact_transactions group by loaded_at"
+        )
+    context.gold.commit()
+
+
+def _follow_bronze(context: Context, table: str, key: str) -> int:
+    """Bring a dimension, in the star and in Gold, to where its Bronze table stands; rows changed."""
+    spark, source, dimension = context.spark, f"{lake.BRONZE}.{table}", f"dim_{table}"
+    now = lake.snapshot_id(spark, source)
+    since = ledger.watermark(context.gold, f"star.{table}")
+    if now is None or now == since:
+        return 0
+    anew = not lake.has_snapshot(spark, source, since)
+
+    def keyed(rows: DataFrame) -> DataFrame:
+        return rows if key in rows.columns else rows.withColumn(key, star.country_sk())
+
+    touched = keyed(lake.changes(spark, source, since, now)).select(key)
+    if anew:
+        touched = touched.union(lake.read(spark, f"{lake.STAR}.{dimension}").select(key))
+    changed = _bring(context, dimension, key, keyed(lake.read(spark, source, now)), touched.distinct(), anew)
+    ledger.move_watermark(context.gold, f"star.{table}", now)
+    return changed
+
+
+def _customers(context: Context) -> int:
+    """Bring dim_customers to what Gold's facts say of the customers that changed; rows changed."""
+    found = gold.query(context, "select * from ops.changed_customers")
+    keyed = found.select(star.customer_sk().alias("customer_sk"), "*")
+    after = keyed.where("country_id is not null").unionByName(star.guest(context.spark))
+    touched = keyed.select("customer_sk").union(star.guest(context.spark).select("customer_sk"))
+    return _bring(context, "dim_customers", "customer_sk", after, touched)
+
+
+def _bring(
+    context: Context, dimension: str, key: str, after: DataFrame, touched: DataFrame, anew: bool = False
+) -> int:
+    """Make the `touched` rows of a dimension what they are in `after`, in the star and in Gold."""
+    touched = touched.persist()
+    after = after.join(touched, key, "left_semi").persist()
+    in_star = f"{lake.STAR}.{dimension}"
+    before = lake.read(context.spark, in_star).join(touched, key, "left_semi")
+    differences = scd.differences(after.select(*before.columns), before, key).persist()
+    try:
+        changed = differences.count()
+        if changed:
+            lake.merge(differences, in_star, key)
+        gold.publish(context, dimension, key, after, touched, anew)
+        return changed
+    finally:
+        for frame in (differences, after, touched):
+            frame.unpersist()
+
+
+def _dates(context: Context) -> int:
+    """Let dim_dates hold every day between the first and the last fact; its rows where it changed."""
+    with context.gold.cursor() as cursor:
+        cursor.execute("select min(invoice_date)::date, max(invoice_date)::date from fact_transactions")
+        first, last = cursor.fetchone() or (None, None)
+    held = lake.read(context.spark, f"{lake.STAR}.dim_dates").agg(F.min("date"), F.max("date")).head()
+    if held is not None and (first, last) == tuple(held):
+        return 0
+    days = star.date_rows(context.spark, first, last) if first else None
+    lake.overwrite(context.spark, f"{lake.STAR}.dim_dates", days)
+    return (last - first).days + 1 if first else 0
+
+
+def _facts(context: Context, feed: Feed) -> int:
+    """Bring the star's facts to where Gold's are; rows written.
+
+    New facts are appended. Those that the star may hold already are merged, month by month: rows that
+    a settle changed or took away, and all of them when the last run of this job was cut short.
+    """
+    condition = "loaded_at in (select s.loaded_at from ops.star_feed as s)"
+    stale = "transaction_id in (select t.transaction_id from ops.star_stale as t)"
+    if not _cut_short(context):
+        if feed.stale < feed.facts:
+            fresh = gold.query_parts(
+                context, "fact_transactions", f"{condition} and not {stale}", _parts(feed.facts)
+            )
+            lake.append(star.fact_rows(fresh), FACT)
+            context.failpoint("after-star-append")
+        if not feed.stale:
+            return feed.facts
+        condition = f"{condition} and {stale}"
+    _merge_facts(context, condition, feed)
+    return feed.facts
+
+
+def _merge_facts(context: Context, condition: str, feed: Feed) -> None:
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            "select distinct date_trunc('month', invoice_date)::date from fact_transactions"
+            f" where {condition} union select month from ops.star_stale"
+        )
+        months = sorted(month for (month,) in cursor)
+    now = star.fact_rows(gold.query_parts(context, "fact_transactions", condition, _parts(feed.facts)))
+    gone = gold.query(
+        context,
+        "select distinct t.transaction_id from ops.star_stale as t where not exists"
+        " (select from fact_transactions as f where f.transaction_id = t.transaction_id)",
+    )
+    differences = now.withColumn("op", F.lit("U")).unionByName(
+        gone.withColumn("op", F.lit("D")), allowMissingColumns=True
+    )
+    touched = " or ".join(f"(t.year = {month.year} and t.month = {month.month})" for month in months)
+    lake.merge(differences, FACT, "transaction_id", f"({touched})")
+    context.failpoint("after-star-merge")
+
+
+def _cut_short(context: Context) -> bool:
+    """Whether the last run of this job may have written facts that it did not account for."""
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            "select status from ops.etl_runs where job = 'star' and run_id <> %s order by started_at desc limit 1",
+            (context.run_id,),
+        )
+        return cursor.fetchone() not in (None, ("DONE",))
+
+
+def _parts(rows: int) -> int:
+    return 1 + rows // ROWS_A_PART
+
+
+def _facts_in_gold(context: Context) -> int:
+    """How many facts the settles have left in Gold, by the ledger."""
+    with context.gold.cursor() as cursor:
+        cursor.execute("select coalesce(sum(rows_fact), 0) from ops.etl_runs where job = 'gold'")
+        (facts,) = cursor.fetchone() or (0,)
+    return int(facts)
+
+
+def _forget(context: Context, feed: Feed) -> None:
+    """The star has followed these settles, once the caller commits."""
+    with context.gold.cursor() as cursor:
+        for table in ("ops.star_feed", "ops.star_stale"):
+            cursor.execute(f"delete from {table} where loaded_at = any(%s)", (list(feed.settles),))
+
+
+def _check(context: Context) -> None:
+    """The star holds as many facts as Gold, unless a settle came meanwhile."""
+    in_star = lake.row_count(context.spark, FACT)
+    with context.gold.cursor() as cursor:
+        cursor.execute("select exists (select from ops.star_feed)")
+        if cursor.fetchone() == (False,) and in_star != _facts_in_gold(context):
+            raise WarehouseError(
+                f"the star schema holds {in_star} facts and Gold {_facts_in_gold(context)}."
+                " Nothing was committed; `warehouse star --rebuild` makes it anew from Gold."
+            )
+
+
+if __name__ == "__main__":
+    from warehouse.cli import job_main
+
+    raise SystemExit(job_main("star"))

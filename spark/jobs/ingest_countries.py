@@ -1,0 +1,69 @@
+"""Load every pending country snapshot; the first values of a country stay (SCD type 0)."""
+
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from warehouse import lake, landing, ledger
+from warehouse.config import Source
+from warehouse.ledger import Outcome
+from warehouse.rules import facts, scd
+from warehouse.session import Context
+
+RAW, COUNTRIES = f"{lake.BRONZE}.countries_raw", f"{lake.BRONZE}.countries"
+
+
+def run(context: Context, scope: landing.Scope, replacing: bool = False) -> Outcome:
+    source = context.config.sources["countries"]
+    with ledger.job(context, "ingest countries") as outcome:
+        landing.load(context, source, scope, replacing, outcome, typed_snapshot)
+        dates, late = landing.unsettled_dates(context.gold, source)
+        if dates:
+            changed, refused = _derive(context, source, dates, late)
+            landing.settle_snapshots(context.gold, source, context.run_id)
+            outcome.numbers |= {"countries_changed": changed, "values_not_applied": refused}
+            outcome.line += f"; {changed} countries new"
+            if refused:
+                context.say(f"ingest countries: {refused} changed values not applied (the first ones stay)")
+    return outcome
+
+
+def typed_snapshot(landed: DataFrame) -> DataFrame:
+    """The rows of accepted snapshots (whose texts are known to parse) with their types."""
+    return landed.select(
+        "snapshot_date",
+        "source_file",
+        "file_sha256",
+        facts.code("country_id").alias("country_id"),
+        "country_name",
+        "region",
+        *[F.nullif(F.trim(c), F.lit("")).cast("double").alias(c) for c in ("latitude", "longitude")],
+        "ingested_at",
+    )
+
+
+def _derive(context: Context, source: Source, dates: list[date], late: bool) -> tuple[int, int]:
+    """Bring the countries up to date with the snapshots of `dates`: (changed, values not applied)."""
+    spark = context.spark
+    values = source.scd["type_0"]
+    columns = ["country_id", *values, F.col("snapshot_date").alias("first_seen")]
+    existing = lake.read(spark, COUNTRIES)
+    new = lake.read(spark, RAW).where(F.col("snapshot_date").isin(dates)).select(*columns)
+    known = lake.read(spark, RAW).select(*columns) if late else existing.unionByName(new)
+    after = scd.first_values(known, "country_id", "first_seen").persist()
+    differences = scd.differences(after, existing, "country_id").persist()
+    changed = differences.count()
+    first, other = F.struct(*[f"f.{c}" for c in values]), F.struct(*[f"n.{c}" for c in values])
+    refused = new.alias("n").join(after.alias("f"), "country_id").where(~first.eqNullSafe(other)).count()
+    if changed:
+        lake.merge(differences, COUNTRIES, "country_id")
+    differences.unpersist()
+    after.unpersist()
+    return changed, refused
+
+
+if __name__ == "__main__":
+    from warehouse.cli import job_main
+
+    raise SystemExit(job_main("ingest", "countries"))

@@ -1,0 +1,38 @@
+"""Create or upgrade Gold, Bronze and the star schema; destroy only when told to."""
+
+import zlib
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from warehouse import gold, lake, ledger
+from warehouse.ledger import Outcome
+from warehouse.session import Context
+
+
+def run(context: Context, reset: bool = False) -> Outcome:
+    zone = urlsplit(context.config.landing_uri)
+    if zone.scheme == "file":
+        landing = Path(url2pathname(zone.path))
+        for source in context.config.sources:
+            (landing / source).mkdir(parents=True, exist_ok=True)
+    gold.create(context)
+    if reset:
+        lake.drop(context.spark)
+        gold.drop(context)
+        gold.create(context)
+    lake.create(context.spark)
+    ledger.move_watermark(context.gold, "init", fingerprint())
+    context.gold.commit()
+    return Outcome("init", "dropped and created" if reset else "created or upgraded")
+
+
+def fingerprint() -> int:
+    """Tells the scripts that made a warehouse from those of another version."""
+    return zlib.crc32((gold.script("init_gold.sql") + lake.SCRIPT.read_text(encoding="utf-8")).encode())
+
+
+if __name__ == "__main__":
+    from warehouse.cli import job_main
+
+    raise SystemExit(job_main("init"))

@@ -1,0 +1,78 @@
+"""Settle Gold: decide the fate of new and touched rows in Spark, then bring it in, in one transaction."""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from warehouse import gather, gold, ledger
+from warehouse.landing import Scope, reconcile
+from warehouse.ledger import Outcome
+from warehouse.rules import facts
+from warehouse.session import Context
+
+IN_FACT = (
+    "order_id",
+    "invoice_date",
+    "stock_code",
+    "product_sk",
+    "quantity",
+    "unit_price",
+    "total_amount",
+    "customer_id",
+    "country_id",
+)
+IN_ERROR = (*[f"landed_{c}" for c in facts.COLUMNS], "reason", "detail", "raw_record", "source_file")
+STAGED = ("fate", "row_id", "transaction_key", "batch_id", *IN_FACT, *IN_ERROR)
+
+
+def run(context: Context, scope: Scope) -> Outcome:
+    with ledger.job(context, "gold") as outcome:
+        reconcile(context, context.config.sources["transactions"])
+        window = gather.unsettled(context.gold, scope)
+        reference = gather.reference(context)
+        if not (window.batches or window.redecided or reference.changed):
+            return outcome
+        gold.open_staging(context, window.redecided)
+        if window.batches:
+            _stage(context, facts.decide(gather.new_rows(context, window.batches), *reference.now), "N")
+        if reference.changed and gather.has_history(context.gold):
+            gather.stage_changes(context, reference)
+            touched = gather.touched_facts(context).unionByName(gather.touched_errors(context))
+            _stage(context, facts.judge(touched, *reference.now), "T")
+        batches = gold.find_contested(context)
+        if batches:
+            groups = gather.contested(context, batches, window)
+            _stage(context, facts.decide(groups, *reference.now), "C")
+        outcome.numbers |= gold.settle(context, window.landed)
+        gather.mark_settled(context.gold, window, context.run_id)
+        gather.follow(context.gold, reference)
+        outcome.line = _line(outcome)
+        context.failpoint("before-gold-commit")
+    context.failpoint("after-gold-commit")
+    return outcome
+
+
+def _stage(context: Context, decided: DataFrame, origin: str) -> None:
+    """COPY decided rows to staging; each carries only the columns that its fate has a use for."""
+
+    def only(fate: str, columns: tuple[str, ...]) -> dict[str, Column]:
+        return {c: F.when(F.col("fate") == fate, F.col(c)) for c in columns}
+
+    slim = decided.select(*STAGED).withColumns(only(facts.FACT, IN_FACT) | only(facts.ERROR, IN_ERROR))
+    rows = slim.select(F.lit(origin).alias("origin"), "*")
+    gold.copy(context, rows, gold.staging_table(context), ("origin", *STAGED), failpoint="during-copy")
+
+
+def _line(outcome: Outcome) -> str:
+    n = outcome.numbers
+    line = (
+        f"{n['rows_in']} landed = {n['rows_fact']} facts + {n['rows_error']} errors"
+        f" + {n['rows_duplicate']} duplicates"
+    )
+    changes = [f"{n[c]} {c}" for c in ("repriced", "released") if n[c]]
+    return f"{line} ({', '.join(changes)})" if changes else line
+
+
+if __name__ == "__main__":
+    from warehouse.cli import job_main
+
+    raise SystemExit(job_main("gold"))

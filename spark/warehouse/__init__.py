@@ -1,0 +1,1 @@
+"""A batch data warehouse for an e-commerce shop."""

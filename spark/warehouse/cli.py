@@ -1,0 +1,270 @@
+"""The command line: the same jobs for people, schedulers and spark-submit, in both homes."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import psycopg2
+from py4j.protocol import Py4JError
+from pyspark.errors import AnalysisException, ParseException, PySparkException
+
+from jobs import (
+    build_star_schema,
+    ingest_countries,
+    ingest_products,
+    ingest_transactions,
+    init_warehouse,
+    maintain,
+    postgres_load_fact,
+)
+from warehouse import embedded, monitor
+from warehouse.config import load
+from warehouse.errors import UsageError, WarehouseError
+from warehouse.faults import explain
+from warehouse.landing import Scope
+from warehouse.ledger import Outcome
+from warehouse.session import Context, new_run_id
+
+INGEST = {
+    "products": ingest_products.run,
+    "countries": ingest_countries.run,
+    "transactions": ingest_transactions.run,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code (contract, section 8)."""
+    options = _parser().parse_args(arguments)
+    try:
+        context = Context(load())
+    except UsageError as error:
+        return _failed(error)
+    try:
+        return int(options.command(context, options))
+    except (WarehouseError, embedded.EmbeddedError) as error:
+        return _failed(error)
+    except (psycopg2.Error, PySparkException, Py4JError, OSError) as error:
+        return _failed(explain(error, context))
+    except KeyboardInterrupt:
+        return _failed(
+            WarehouseError("interrupted; nothing was half-written, the next run goes on from here")
+        )
+    finally:
+        context.close()
+
+
+def job_main(*command: str) -> int:
+    """What spark-submit starts: the command that the job is, with the script's own arguments."""
+    return main([*command, *sys.argv[1:]])
+
+
+def _failed(error: Exception) -> int:
+    print(f"warehouse: {error}", file=sys.stderr)
+    return getattr(error, "exit_code", 1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="warehouse",
+        description="The shop's batch warehouse.",
+        epilog="Exit codes: 0 done; 1 failed, nothing half-written; 2 wrong usage or configuration;"
+        " 3 done, but some input was rejected.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[Context, Any], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=run)
+        return added
+
+    def with_until(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--until",
+            type=_instant,
+            metavar="T",
+            help="only files whose window ends, or whose snapshot date begins, by T (UTC)",
+        )
+
+    def with_replace(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--replace",
+            action="store_true",
+            help="let a loaded file whose bytes have changed take its own place",
+        )
+
+    def with_json(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--json", action="store_true", help="print JSON for scripts")
+
+    added = command("init", _init, "create or upgrade Bronze, star and Gold")
+    added.add_argument("--reset", action="store_true", help="destroy all that is there first")
+    added = command("ingest", _ingest, "load every pending file of a source")
+    added.add_argument("source", choices=list(INGEST))
+    with_until(added), with_replace(added), with_json(added)
+    added = command("gold", _gold, "facts, errors, re-decisions")
+    with_until(added), with_json(added)
+    added = command("star", _star, "bring the star schema up to date")
+    added.add_argument("--rebuild", action="store_true", help="make it anew from Gold")
+    with_json(added)
+    added = command("run", _run, "everything pending, in order, in one session")
+    with_until(added), with_replace(added), with_json(added)
+    added = command("backfill", _backfill, "what landed from one day to another, month by month")
+    added.add_argument("--from", dest="first", type=_day, required=True, metavar="D", help="first day (UTC)")
+    added.add_argument("--to", dest="last", type=_day, required=True, metavar="D", help="last day (UTC)")
+    with_json(added)
+    with_json(command("status", _status, "runs, freshness and backlog"))
+    command("gold-url", _gold_url, "print how to connect to Gold")
+    added = command("sql", _sql, "one query on the lake")
+    added.add_argument("query")
+    with_json(added)
+    with_json(command("maintain", _maintain, "compact files and expire snapshots"))
+    command("stop", _stop, "stop the Gold server of the embedded home")
+    return parser
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time such as 2011-01-31 or 2011-01-31T08:00"
+        ) from None
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2011-01-31") from None
+
+
+def _report(options: Any, outcomes: Sequence[Outcome]) -> int:
+    """Print a line a job (or JSON); the exit code of all together."""
+    if options.json:
+        jobs = [{"job": o.job, "summary": o.line, "rejected": o.rejected, **o.numbers} for o in outcomes]
+        print(json.dumps(jobs, default=str))
+    else:
+        for outcome in outcomes:
+            print(f"{outcome.job}: {outcome.line}", flush=True)
+    return max((outcome.exit_code for outcome in outcomes), default=0)
+
+
+def _ready(context: Context) -> None:
+    """A home that was never set up is set up; anything else must have been by `init`."""
+    if context.config.embedded and not monitor.is_initialised(context, init_warehouse.fingerprint()):
+        init_warehouse.run(context)
+
+
+def _init(context: Context, options: Any) -> int:
+    print(f"init: {init_warehouse.run(context, options.reset).line}")
+    return 0
+
+
+def _ingest(context: Context, options: Any) -> int:
+    _ready(context)
+    run = INGEST[options.source]
+    return _report(options, [run(context, Scope(options.until), options.replace)])
+
+
+def _gold(context: Context, options: Any) -> int:
+    _ready(context)
+    return _report(options, [postgres_load_fact.run(context, Scope(options.until))])
+
+
+def _star(context: Context, options: Any) -> int:
+    _ready(context)
+    return _report(options, [build_star_schema.run(context, options.rebuild)])
+
+
+def run_all(
+    context: Context,
+    scope: Scope,
+    replacing: bool = False,
+    report: Callable[[Outcome], None] = lambda _: None,
+) -> list[Outcome]:
+    """Everything pending within the scope, in order."""
+    steps: list[Callable[[], Outcome]] = [
+        lambda: ingest_products.run(context, scope, replacing),
+        lambda: ingest_countries.run(context, scope, replacing),
+        lambda: ingest_transactions.run(context, scope, replacing),
+        lambda: postgres_load_fact.run(context, scope),
+        lambda: build_star_schema.run(context),
+    ]
+    outcomes = []
+    for step in steps:
+        outcomes.append(step())
+        report(outcomes[-1])
+    return outcomes
+
+
+def _run(context: Context, options: Any) -> int:
+    _ready(context)
+    scope = Scope(options.until)
+    if options.json:
+        return _report(options, run_all(context, scope, options.replace))
+    outcomes = run_all(context, scope, options.replace, lambda outcome: _report(options, [outcome]) and None)
+    return max(outcome.exit_code for outcome in outcomes)
+
+
+def _backfill(context: Context, options: Any) -> int:
+    if options.first > options.last:
+        raise UsageError(f"--from {options.first} is after --to {options.last}")
+    _ready(context)
+    outcomes: list[Outcome] = []
+    for first, last in months(options.first, options.last):
+        context.run_id = new_run_id(context.clock())
+        done = run_all(context, Scope(since=first, last=last))
+        if not options.json:
+            print(f"{first} to {last}")
+            _report(options, done)
+        outcomes += done
+    return _report(options, outcomes) if options.json else max(outcome.exit_code for outcome in outcomes)
+
+
+def months(first: date, last: date) -> list[tuple[date, date]]:
+    """The days from first to last, cut at the ends of months."""
+    parts = []
+    while first <= last:
+        next_month = (first.replace(day=1) + timedelta(days=32)).replace(day=1)
+        parts.append((first, min(last, next_month - timedelta(days=1))))
+        first = next_month
+    return parts
+
+
+def _status(context: Context, options: Any) -> int:
+    _ready(context)
+    return monitor.show_status(context, options.json)
+
+
+def _gold_url(context: Context, options: Any) -> int:
+    _ready(context)
+    print(context.gold_url(admin=True))
+    return 0
+
+
+def _sql(context: Context, options: Any) -> int:
+    _ready(context)
+    try:
+        rows = context.spark.sql(options.query)
+    except (AnalysisException, ParseException) as error:
+        raise UsageError(str(error).splitlines()[0]) from None
+    monitor.show_rows(rows.columns, [tuple(row) for row in rows.collect()], options.json)
+    return 0
+
+
+def _maintain(context: Context, options: Any) -> int:
+    _ready(context)
+    return _report(options, [maintain.run(context)])
+
+
+def _stop(context: Context, options: Any) -> int:
+    stopped = context.config.embedded and embedded.stop_gold(context.config.home)
+    print("stopped" if stopped else "nothing was running")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,65 @@
+"""What broke, in one line for the person who must act: which service, where, what to do."""
+
+import re
+from urllib.parse import urlsplit
+
+import psycopg2
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+
+from warehouse.errors import WarehouseError
+from warehouse.session import Context
+
+_AGAIN = "Nothing was half-written; run the same command again."
+_AWAY = re.compile(
+    r"(?:Connection refused|ConnectException|UnknownHostException|NoRouteToHost|SocketTimeout|Call From)",
+    re.I,
+)
+_ADDRESS = re.compile(r"(?:to|connect to|://)\s*([\w.-]+:\d+)")
+
+
+def explain(error: Exception, context: Context) -> WarehouseError:
+    """The error as a line of text; what is not known keeps its own first line."""
+    if isinstance(error, psycopg2.OperationalError):
+        return WarehouseError(
+            f"Gold (Postgres) at {_gold_address(context)} is away: {_first_line(error)}. {_AGAIN}"
+        )
+    if isinstance(error, Py4JJavaError | PySparkException):
+        text = _java_text(error)
+        if "org.postgresql" in text and _AWAY.search(text):
+            return WarehouseError(f"Postgres at {_gold_address(context)} is away. {_AGAIN}")
+        if _AWAY.search(text):
+            address = _ADDRESS.search(text)
+            service = "the metastore" if "hive" in text.lower() or "thrift" in text.lower() else "HDFS"
+            where = f" at {address[1]}" if address else ""
+            return WarehouseError(f"{service}{where} is away. {_AGAIN}")
+        return WarehouseError(f"{_java_cause(text)} {_AGAIN}")
+    return WarehouseError(f"{_first_line(error)}. {_AGAIN}")
+
+
+def _gold_address(context: Context) -> str:
+    url = context.config.gold_url
+    if url is None:
+        return "the embedded server (its log: postgres/server.log in WAREHOUSE_HOME)"
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or 5432}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[0].rstrip(".")
+
+
+def _java_text(error: Exception) -> str:
+    if isinstance(error, Py4JJavaError):
+        return str(error)
+    return f"{error} {getattr(error, 'getStackTrace', lambda: '')() or ''}"
+
+
+def _java_cause(text: str) -> str:
+    """The innermost cause of a Java stack trace, or else the first line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    causes = [line for line in lines if line.startswith("Caused by:")]
+    if causes:
+        return causes[-1].removeprefix("Caused by:").strip().rstrip(".") + "."
+    telling = [line for line in lines if not line.startswith(("at ", "An error occurred", ":"))]
+    return (telling or lines or ["Spark failed"])[0].rstrip(".") + "."

@@ -1,0 +1,248 @@
+"""What the Gold job must decide: new rows, contested groups, and rows that reference data touches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg2.extensions import connection as Connection
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from warehouse import gold, lake, ledger
+from warehouse.landing import Scope, batch_end
+from warehouse.rules import facts
+from warehouse.session import Context
+
+RAW = f"{lake.BRONZE}.transactions_raw"
+PRODUCTS, COUNTRIES = f"{lake.BRONZE}.products", f"{lake.BRONZE}.countries"
+
+
+@dataclass(frozen=True)
+class Window:
+    """Contents of transaction files that this run settles, and what it takes back.
+
+    `batches`: windows with new files; `redecided`: windows that are decided anew as a whole, because
+    a file was replaced or got a lesser name. `landed`: by how many rows Bronze grew since.
+    """
+
+    batches: tuple[str, ...]
+    redecided: tuple[str, ...]
+    landed: int
+
+
+def unsettled(gold_connection: Connection, scope: Scope) -> Window:
+    """The files that Gold has yet to settle, within the scope."""
+    with gold_connection.cursor() as cursor:
+        cursor.execute(
+            """
+            with files as (
+                select path, sha256, batch_id, rows, status, settled_run
+                from ops.landed_files where batch_id is not null
+            )
+            select n.batch_id, n.rows, 'new' from files as n
+            where n.status = 'LOADED' and n.settled_run is null and n.rows > 0
+            union all
+            select n.batch_id, n.rows, 'renamed' from files as n
+            where n.status = 'LOADED' and n.settled_run is null and n.rows = 0
+            union all
+            select n.batch_id, n.rows, 'replaced' from files as n
+            where n.status = 'REJECTED' and n.settled_run is not null and n.rows > 0
+            """
+        )
+        rows = [
+            (batch, count, kind)
+            for batch, count, kind in cursor
+            if scope.until is None or batch_end(batch) <= scope.until
+        ]
+    redecided = {batch for batch, _, kind in rows if kind != "new"}
+    new = {batch for batch, _, kind in rows if kind == "new"}
+    landed = sum(-count if kind == "replaced" else count for _, count, kind in rows)
+    return Window(tuple(sorted(new - redecided)), tuple(sorted(redecided)), landed)
+
+
+def mark_settled(gold_connection: Connection, window: Window, run_id: str) -> None:
+    """Note that these windows are in Gold, once the caller commits."""
+    batches = [*window.batches, *window.redecided]
+    with gold_connection.cursor() as cursor:
+        cursor.execute(
+            "update ops.landed_files set settled_run = %s"
+            " where status = 'LOADED' and settled_run is null and batch_id = any(%s)",
+            (run_id, batches),
+        )
+        cursor.execute(
+            "update ops.landed_files set settled_run = null"
+            " where status = 'REJECTED' and settled_run is not null and batch_id = any(%s)",
+            (batches,),
+        )
+
+
+def new_rows(context: Context, batches: Sequence[str]) -> DataFrame:
+    """The Bronze rows of contents that no run has settled."""
+    return _bronze(context, batches, unsettled_only=True)
+
+
+def contested(context: Context, batches: Sequence[str], settling: Window) -> DataFrame:
+    """The whole groups of staging.contested, and all rows of the windows that are decided anew.
+
+    `batches`: the windows in which they are. Only contents count that are settled, or are by this run.
+    """
+    in_run = set(settling.batches) | set(settling.redecided)
+    keys = gold.query(context, "select transaction_key as _key from staging.contested")
+    return (
+        _bronze(context, batches, unsettled_only=False, also=in_run)
+        .join(keys, facts.code("transaction_id") == F.col("_key"), "left")
+        .where(F.col("_key").isNotNull() | F.col("batch_id").isin(list(settling.redecided)))
+        .drop("_key")
+    )
+
+
+def _bronze(
+    context: Context, batches: Sequence[str], unsettled_only: bool, also: set[str] | None = None
+) -> DataFrame:
+    """Rows of accepted contents, each under the least name that its content landed with in its window."""
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            """
+            select batch_id, sha256, min(path) as path, bool_or(settled_run is not null and rows > 0) as settled
+            from ops.landed_files where status = 'LOADED' and batch_id = any(%s)
+            group by batch_id, sha256
+            """,
+            (list(batches),),
+        )
+        contents = [
+            (batch, sha256, path)
+            for batch, sha256, path, settled in cursor
+            if (not settled if unsettled_only else settled or batch in (also or ()))
+        ]
+    accepted = context.spark.createDataFrame(contents, "batch_id string, file_sha256 string, path string")
+    return (
+        lake.read(context.spark, RAW)
+        .where(F.col("batch_id").isin(list(batches)))
+        .join(F.broadcast(accepted), ["batch_id", "file_sha256"])
+        .drop("source_file", "ingested_at")
+        .withColumnRenamed("path", "source_file")
+        .withColumn("row_id", F.xxhash64("batch_id", "file_sha256", "line_number"))
+    )
+
+
+def has_history(gold_connection: Connection) -> bool:
+    """Whether Gold holds rows that a change of reference data could touch."""
+    with gold_connection.cursor() as cursor:
+        cursor.execute(
+            "select exists (select from fact_transactions) or exists (select from transactions_error)"
+        )
+        return cursor.fetchone() == (True,)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Products and countries as this run sees them, and the snapshots that Gold followed them to."""
+
+    now: tuple[DataFrame, DataFrame]
+    products: tuple[int | None, int | None]
+    countries: tuple[int | None, int | None]
+
+    @property
+    def changed(self) -> bool:
+        return self.products[0] != self.products[1] or self.countries[0] != self.countries[1]
+
+
+def reference(context: Context) -> Reference:
+    """Pin the reference data of a run."""
+    products = lake.snapshot_id(context.spark, PRODUCTS)
+    countries = lake.snapshot_id(context.spark, COUNTRIES)
+    return Reference(
+        (lake.read(context.spark, PRODUCTS, products), lake.read(context.spark, COUNTRIES, countries)),
+        (ledger.watermark(context.gold, "gold.products"), products),
+        (ledger.watermark(context.gold, "gold.countries"), countries),
+    )
+
+
+def follow(gold_connection: Connection, reference: Reference) -> None:
+    """Note that Gold stands by this reference data, once the caller commits."""
+    ledger.move_watermark(gold_connection, "gold.products", reference.products[1])
+    ledger.move_watermark(gold_connection, "gold.countries", reference.countries[1])
+
+
+def stage_changes(context: Context, reference: Reference) -> None:
+    """Put what changed into staging.touched_ranges and staging.touched_countries.
+
+    Versions whose key and price stay as they were (new stock, an end date that moved because of a
+    neighbour) are not among them.
+    """
+    forever = F.lit("9999-12-31").cast("date")
+    if reference.products[0] != reference.products[1] and reference.products[1] is not None:
+        ranges = (
+            lake.changes(context.spark, PRODUCTS, reference.products[0], reference.products[1])
+            .groupBy("stock_code", F.col("effective_date").alias("from_date"), "unit_price")
+            .agg(F.sum("_weight").alias("weight"), F.max(F.coalesce("end_date", forever)).alias("to_date"))
+            .where("weight <> 0")
+        )
+        gold.copy(context, ranges, "touched_ranges", ("stock_code", "from_date", "to_date"))
+    if reference.countries[0] != reference.countries[1] and reference.countries[1] is not None:
+        countries = (
+            lake.changes(context.spark, COUNTRIES, reference.countries[0], reference.countries[1])
+            .groupBy("country_id")
+            .agg(F.sum("_weight").alias("weight"))
+            .where("weight <> 0")
+        )
+        gold.copy(context, countries, "touched_countries", ("country_id",))
+    with context.gold.cursor() as cursor:
+        cursor.execute("analyze staging.touched_ranges, staging.touched_countries")
+    context.gold.commit()
+
+
+def touched_facts(context: Context) -> DataFrame:
+    """Facts whose price or country changed under them, ready to be judged again."""
+    rows = gold.query(
+        context,
+        """
+        select f.transaction_id, f.order_id, f.invoice_date, f.stock_code, f.quantity, f.customer_id,
+            f.country_id, f.batch_id
+        from fact_transactions as f
+        where f.country_id in (select c.country_id from staging.touched_countries as c)
+        union
+        select f.transaction_id, f.order_id, f.invoice_date, f.stock_code, f.quantity, f.customer_id,
+            f.country_id, f.batch_id
+        from staging.touched_ranges as r
+        inner join fact_transactions as f
+            on r.stock_code = f.stock_code and f.invoice_date >= r.from_date and f.invoice_date < r.to_date
+        """,
+    )
+    text = F.lit(None).cast("string")
+    return rows.select(
+        *rows.columns,
+        F.col("transaction_id").alias("transaction_key"),
+        *[text.alias(f"landed_{c}") for c in facts.COLUMNS],
+        *[text.alias(c) for c in ("source_file", "raw_record", "fate", "reason", "detail")],
+        F.lit(None).cast("long").alias("row_id"),
+    )
+
+
+def touched_errors(context: Context) -> DataFrame:
+    """Open errors that a changed product or country may release, ready to be judged again."""
+    errors = gold.query(
+        context,
+        """
+        select error_id as row_id, transaction_key, batch_id, source_file, raw_record, transaction_id, order_id,
+            stock_code, quantity, invoice_date, customer_id, country_id
+        from transactions_error
+        where
+            status = 'OPEN'
+            and (
+                reason in ('UNKNOWN_PRODUCT', 'NO_PRICE', 'AMOUNT_OVERFLOW')
+                and exists (select from staging.touched_ranges)
+                or reason = 'UNKNOWN_COUNTRY' and exists (select from staging.touched_countries)
+            )
+        """,
+    ).withColumn("problem", F.lit(None).cast("string"))
+    codes = gold.query(context, "select distinct stock_code as _code from staging.touched_ranges")
+    countries = gold.query(context, "select country_id as _country from staging.touched_countries")
+    parsed = facts.parse(errors)
+    undecided = {c: F.lit(None).cast("string") for c in ("fate", "reason", "detail")}
+    return (
+        parsed.join(F.broadcast(codes), F.col("stock_code") == F.col("_code"), "left")
+        .join(F.broadcast(countries), F.col("country_id") == F.col("_country"), "left")
+        .where("_code is not null or _country is not null")
+        .withColumns(undecided)
+        .drop("_code", "_country", "malformed", "problem")
+    )

@@ -1,0 +1,259 @@
+"""Postgres Gold: its schema, COPY from Spark, reads into Spark, and the settle."""
+
+import io
+import os
+import re
+import signal
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import psycopg2
+import pyarrow as pa
+from psycopg2 import sql
+from pyspark import TaskContext
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType
+
+from warehouse.config import PROJECT
+from warehouse.errors import WarehouseError
+from warehouse.session import CATALOG_DATABASE, GOLD_DATABASE, Context
+
+_INCLUDE = re.compile(r"^\\ir\s+(\S+)$", re.MULTILINE)
+_BUFFER = 1 << 20
+
+FETCH_ROWS = 50_000
+
+
+def create(context: Context) -> None:
+    """Create or upgrade Gold (and, in the embedded home, the catalog's database)."""
+    if context.config.embedded:
+        _create_databases(context)
+    with closing(context.connect(admin=True)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("select pg_advisory_xact_lock(hashtext('warehouse'), hashtext('init'))")
+        cursor.execute(script("init_gold.sql"))
+
+
+def drop(context: Context) -> None:
+    """Drop everything in Gold, whoever is connected."""
+    with closing(context.connect(admin=True)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        cursor.execute("drop schema if exists public, ops, staging, bi, shop cascade; create schema public")
+
+
+def _create_databases(context: Context) -> None:
+    with closing(context.connect(admin=True, database="postgres")) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for database in (GOLD_DATABASE, CATALOG_DATABASE):
+                cursor.execute("select from pg_database where datname = %s", (database,))
+                if cursor.fetchone() is None:
+                    cursor.execute(sql.SQL("create database {}").format(sql.Identifier(database)))
+
+
+def script(name: str) -> str:
+    """An SQL file of postgres/ with the files that it includes."""
+    text = (PROJECT / "postgres" / name).read_text(encoding="utf-8")
+    return _INCLUDE.sub(lambda include: script(include[1]), text)
+
+
+def query(context: Context, statement: str) -> DataFrame:
+    """The rows of a query on Gold, read by Spark in one go."""
+    return _reader(context).option("query", statement).load()
+
+
+def query_parts(context: Context, table: str, condition: str, parts: int) -> DataFrame:
+    """The rows of `table` that meet a condition, read in `parts` parallel parts."""
+    reader = _reader(context)
+    if parts == 1:
+        return reader.option("query", f"select * from {table} where {condition}").load()
+    url, properties = _jdbc(context)
+    predicates = [
+        f"{condition} and mod(hashtext(transaction_id) & 2147483647, {parts}) = {part}"
+        for part in range(parts)
+    ]
+    return context.spark.read.jdbc(url, table, predicates=predicates, properties=properties)
+
+
+def _reader(context: Context) -> Any:
+    url, properties = _jdbc(context)
+    return context.spark.read.format("jdbc").options(url=url, **properties)
+
+
+def _jdbc(context: Context) -> tuple[str, dict[str, str]]:
+    parts = urlsplit(context.gold_url())
+    return f"jdbc:postgresql://{parts.hostname}:{parts.port or 5432}{parts.path}", {
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "driver": "org.postgresql.Driver",
+        "fetchsize": str(FETCH_ROWS),
+        "preferTimestampNTZ": "true",
+    }
+
+
+def csv_line(frame: DataFrame, columns: Sequence[str]) -> Column:
+    """A row as a line of COPY's CSV format: text quoted, null as nothing at all."""
+    types = {field.name: field.dataType for field in frame.schema.fields}
+
+    def written(column: str) -> Column:
+        if not isinstance(types[column], StringType):
+            return F.coalesce(F.col(column).cast("string"), F.lit(""))
+        text = F.translate(F.replace(F.col(column), F.lit('"'), F.lit('""')), "\0", "␀")
+        return F.coalesce(F.concat(F.lit('"'), text, F.lit('"')), F.lit(""))
+
+    return F.concat(F.concat_ws(",", *[written(c) for c in columns]), F.lit("\n"))
+
+
+def copy(
+    context: Context,
+    frame: DataFrame,
+    table: str,
+    columns: Sequence[str],
+    failpoint: str = "",
+    parts: str = "parts",
+) -> int:
+    """COPY a DataFrame into a staging table; rows copied.
+
+    A task's rows and its line in the staging table `parts` are one transaction, so a task that runs twice (a lost
+    executor, speculation) leaves its rows once.
+    """
+    url = context.gold_url()
+    label = f"{table}-{uuid.uuid4()}"
+    statement = f"copy staging.{table} ({', '.join(columns)}) from stdin (format csv)"
+    ends_run = bool(failpoint) and context.config.failpoint == failpoint
+    driver = os.getpid()
+
+    def copy_part(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        task = TaskContext.get()
+        part = f"{label}-{task.partitionId() if task else 0}"
+        rows = _copy_part(url, statement, parts, part, batches, driver if ends_run else None)
+        yield pa.RecordBatch.from_pydict({"rows": pa.array([rows], pa.int64())})
+
+    lines = frame.select(csv_line(frame, columns).alias("line"))
+    return sum(row[0] for row in lines.mapInArrow(copy_part, "rows bigint").collect())
+
+
+def _copy_part(
+    url: str, statement: str, parts: str, part: str, batches: Iterator[pa.RecordBatch], kills: int | None
+) -> int:
+    with closing(psycopg2.connect(url, application_name="warehouse copy")) as connection:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(
+                f"insert into staging.{parts} (part, rows) values (%s, 0) on conflict do nothing", (part,)
+            )
+            if cursor.rowcount == 0:  # an earlier attempt of this task has committed
+                cursor.execute(f"select rows from staging.{parts} where part = %s", (part,))
+                (already,) = cursor.fetchone() or (0,)
+                return int(already)
+            source = _Lines(batches, kills)
+            cursor.copy_expert(statement, source, size=_BUFFER)
+            cursor.execute(f"update staging.{parts} set rows = %s where part = %s", (source.rows, part))
+        return source.rows
+
+
+class _Lines(io.RawIOBase):
+    """Arrow string batches as one byte stream: their data buffers, end to end, are the COPY text."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch], kills: int | None = None) -> None:
+        self.rows = 0
+        self._batches = batches
+        self._rest = memoryview(b"")
+        self._kills = kills  # tests only: the process that dies when the first rows are on their way
+
+    def read(self, size: int = -1) -> bytes:
+        while not self._rest:
+            batch = next(self._batches, None)
+            if batch is None:
+                return b""
+            if self._kills and self.rows:
+                os.kill(self._kills, signal.SIGKILL)
+            self.rows += batch.num_rows
+            self._rest = _text(batch.column(0))
+        taken = self._rest[:size] if size > 0 else self._rest
+        self._rest = self._rest[len(taken) :]
+        return bytes(taken)
+
+
+def _text(lines: pa.Array) -> memoryview:
+    """The bytes of all strings of an array, without a copy."""
+    if len(lines) == 0:
+        return memoryview(b"")
+    offsets = memoryview(lines.buffers()[1]).cast("q" if pa.types.is_large_string(lines.type) else "i")
+    start, end = offsets[lines.offset], offsets[lines.offset + len(lines)]
+    return memoryview(lines.buffers()[2])[start:end]
+
+
+def publish(
+    context: Context, dimension: str, key: str, after: DataFrame, touched: DataFrame, anew: bool
+) -> None:
+    """Make the `touched` rows of a dimension in Gold what they are in `after`, once the caller commits."""
+    staging = f"star_{dimension}"
+    columns = after.columns
+    with closing(context.connect()) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            f"drop table if exists staging.{staging}, staging.star_parts;"
+            f" create unlogged table staging.{staging} as select *, '' as op from {dimension} limit 0;"
+            " create unlogged table staging.star_parts (part text primary key, rows bigint not null)"
+        )
+    rows = touched.join(after.withColumn("op", F.lit("U")), key, "left").fillna({"op": "D"})
+    copy(context, rows, staging, [*columns, "op"], parts="star_parts")
+    with context.gold.cursor() as cursor:
+        listed = ", ".join(columns)
+        everything = "true" if anew else f"{key} in (select s.{key} from staging.{staging} as s)"
+        cursor.execute(
+            f"delete from {dimension} where {everything};"
+            f" insert into {dimension} ({listed}) select {listed} from staging.{staging} where op = 'U';"
+            f" drop table staging.{staging}, staging.star_parts"
+        )
+
+
+def staging_table(context: Context) -> str:
+    """This run's own staging table: a task of a run that was killed cannot write into another's."""
+    return "decided_" + re.sub(r"\W", "_", context.run_id.lower())
+
+
+def open_staging(context: Context, redecided: Sequence[str]) -> None:
+    """Make room for a run: empty staging tables, and nothing left of earlier runs."""
+    with context.gold.cursor() as cursor:
+        cursor.execute("call ops.clear_staging()")
+        cursor.execute("call ops.create_staging(%s, %s)", (staging_table(context), list(redecided)))
+    context.gold.commit()
+
+
+def find_contested(context: Context) -> list[str]:
+    """Close staging and take from it what must be decided as a whole; the windows where that is."""
+    with context.gold.cursor() as cursor:
+        cursor.execute("call ops.find_contested(%s)", (staging_table(context),))
+        cursor.execute("select batch_id from staging.contested_batches")
+        batches = [batch for (batch,) in cursor]
+    context.gold.commit()
+    return batches
+
+
+def settle(context: Context, landed: int) -> dict[str, int]:
+    """Bring what is staged into Gold. Raises where the books do not balance; the caller commits."""
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            "select facts, errors, duplicates, repriced, released from ops.settle(%s)", (context.run_id,)
+        )
+        facts, errors, duplicates, repriced, released = cursor.fetchone() or (0, 0, 0, 0, 0)
+        cursor.execute("call ops.clear_staging()")
+    if landed != facts + errors + duplicates:
+        raise WarehouseError(
+            f"the books do not balance: {landed} landed, but {facts} facts + {errors} errors + {duplicates}"
+            f" duplicates. Nothing was committed. This is a fault of the program: keep run {context.run_id} for its maker."
+        )
+    return {
+        "rows_in": landed,
+        "rows_fact": facts,
+        "rows_error": errors,
+        "rows_duplicate": duplicates,
+        "repriced": repriced,
+        "released": released,
+    }

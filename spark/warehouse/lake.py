@@ -1,0 +1,112 @@
+"""The Iceberg tables: where they stand, what changed between two snapshots, MERGE."""
+
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from warehouse.config import PROJECT
+from warehouse.session import CATALOG
+
+BRONZE, STAR = "ecommerce_db", "ecommerce_dw"
+TABLES = {
+    BRONZE: ("transactions_raw", "products_raw", "countries_raw", "products", "countries"),
+    STAR: ("dim_products", "dim_countries", "dim_customers", "dim_dates", "fact_transactions"),
+}
+
+
+SCRIPT = PROJECT / "hive" / "init_hive.sql"
+
+
+def create(spark: SparkSession) -> None:
+    """Create what is missing of Bronze and the star schema."""
+    lines = [line for line in SCRIPT.read_text(encoding="utf-8").splitlines() if not line.startswith("--")]
+    for statement in "\n".join(lines).split(";"):
+        if statement.strip():
+            spark.sql(statement)
+
+
+def drop(spark: SparkSession) -> None:
+    """Drop Bronze and the star schema with their files."""
+    for namespace, tables in TABLES.items():
+        for table in tables:
+            spark.sql(f"drop table if exists {CATALOG}.{namespace}.{table} purge")
+
+
+def snapshot_id(spark: SparkSession, table: str) -> int | None:
+    """The current snapshot of a table; None while it is empty."""
+    snapshot = _iceberg(spark, table).currentSnapshot()
+    return None if snapshot is None else int(snapshot.snapshotId())
+
+
+def has_snapshot(spark: SparkSession, table: str, snapshot: int | None) -> bool:
+    """Whether a snapshot can still be read."""
+    return snapshot is not None and _iceberg(spark, table).snapshot(snapshot) is not None
+
+
+def _iceberg(spark: SparkSession, table: str) -> Any:
+    jvm: Any = spark._jvm
+    return jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(
+        spark._jsparkSession, f"{CATALOG}.{table}"
+    )
+
+
+def read(spark: SparkSession, table: str, snapshot: int | None = None) -> DataFrame:
+    """A table, as of a snapshot where one is given."""
+    reader = spark.read.format("iceberg")
+    if snapshot is not None:
+        reader = reader.option("snapshot-id", snapshot)
+    return reader.load(f"{CATALOG}.{table}")
+
+
+def changes(spark: SparkSession, table: str, since: int | None, until: int) -> DataFrame:
+    """The rows that came (`_weight` 1) and went (-1) between two snapshots.
+
+    A row that was only rewritten comes and goes. Where `since` is None or can no longer be read, every
+    row has come: whoever follows the table starts anew.
+    """
+    if not has_snapshot(spark, table, since):
+        return read(spark, table, until).withColumn("_weight", F.lit(1))
+    return (
+        spark.read.format("iceberg")
+        .option("start-snapshot-id", since)
+        .option("end-snapshot-id", until)
+        .load(f"{CATALOG}.{table}.changes")
+        .withColumn("_weight", F.when(F.col("_change_type") == "INSERT", 1).otherwise(-1))
+        .drop("_change_type", "_change_ordinal", "_commit_snapshot_id")
+    )
+
+
+def append(rows: DataFrame, table: str) -> None:
+    """Add rows, as one commit."""
+    rows.writeTo(f"{CATALOG}.{table}").append()
+
+
+def overwrite(spark: SparkSession, table: str, rows: DataFrame | None) -> None:
+    """Replace all rows of a table (None: by nothing), as one commit."""
+    rows = read(spark, table).limit(0) if rows is None else rows
+    rows.writeTo(f"{CATALOG}.{table}").overwrite(F.lit(True))
+
+
+def row_count(spark: SparkSession, table: str) -> int:
+    """The rows of a table, from its metadata."""
+    snapshot = _iceberg(spark, table).currentSnapshot()
+    return 0 if snapshot is None else int(snapshot.summary().get("total-records"))
+
+
+def merge(differences: DataFrame, table: str, key: str, condition: str = "true") -> None:
+    """Apply differences (`op` U or D, and the table's columns) by `key`, as one commit.
+
+    `condition` on the target `t` says where matching rows can be, so that the rest is not read.
+    """
+    spark = differences.sparkSession
+    differences.createOrReplaceTempView("differences")
+    columns = [c for c in differences.columns if c != "op"]
+    spark.sql(f"""
+        merge into {CATALOG}.{table} as t using differences as s
+        on t.{key} = s.{key} and {condition}
+        when matched and s.op = 'D' then delete
+        when matched then update set {", ".join(f"t.{c} = s.{c}" for c in columns)}
+        when not matched and s.op = 'U'
+            then insert ({", ".join(columns)}) values ({", ".join(f"s.{c}" for c in columns)})
+    """)

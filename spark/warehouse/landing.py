@@ -1,0 +1,523 @@
+"""The landing zone: which files are pending, which are accepted, and the record of both."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from warehouse import lake, ledger
+from warehouse.config import Source
+from warehouse.errors import Rejected
+from warehouse.ledger import Outcome
+from warehouse.parsing import Column, check_snapshot, decode, parse
+from warehouse.session import CATALOG, Context
+
+_ROWS_A_BATCH = 20_000
+Prepare = Callable[[DataFrame], DataFrame]
+_GLOB = re.compile(r"([\\{}\[\]*?])")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which files a run takes: windows that end, or snapshots that begin, by `until`; days since..last."""
+
+    until: datetime | None = None
+    since: date | None = None
+    last: date | None = None
+
+    def takes(self, file: "LandingFile") -> bool:
+        day = file.day
+        if day is None:
+            return True
+        in_days = (self.since is None or day >= self.since) and (self.last is None or day <= self.last)
+        return in_days and (self.until is None or file.complete_at <= self.until)
+
+
+@dataclass(frozen=True)
+class LandingFile:
+    """A file in the landing zone, and, once read, its verdict."""
+
+    path: str  # relative to the landing zone
+    uri: str
+    size: int
+    modified_at: datetime
+    batch_id: str | None = None
+    snapshot_date: date | None = None
+    sha256: str = ""
+    rows: int = 0
+    status: str = "LOADED"
+    reason: str | None = None
+    unknown_columns: tuple[str, ...] = ()
+    brings_rows: bool = True
+
+    @property
+    def day(self) -> date | None:
+        if self.batch_id:
+            return date.fromisoformat(self.batch_id[:10])
+        return self.snapshot_date
+
+    @property
+    def complete_at(self) -> datetime:
+        if self.batch_id:
+            return batch_end(self.batch_id)
+        return datetime.combine(self.snapshot_date or date.min, datetime.min.time(), UTC)
+
+    @property
+    def slot(self) -> str:
+        return self.batch_id or str(self.snapshot_date or "")
+
+
+def batch_end(batch_id: str) -> datetime:
+    """When a 4-hour window ends (UTC)."""
+    return datetime.strptime(batch_id, "%Y-%m-%dT%H").replace(tzinfo=UTC) + timedelta(hours=4)
+
+
+def listing(context: Context, source: Source) -> list[LandingFile]:
+    """The complete files of a source, in the order of their windows or dates."""
+    folder = f"{context.config.landing_uri}/{source.name}"
+    try:
+        rows = (
+            context.spark.read.format("binaryFile")
+            .load(folder)
+            .select("path", F.unix_millis("modificationTime"), "length")
+            .collect()
+        )
+    except AnalysisException as error:
+        if error.getCondition() == "PATH_NOT_FOUND":
+            return []
+        raise
+    found = []
+    for uri, modified, size in rows:
+        parent, _, name = uri.rpartition("/")
+        if parent.rpartition("/")[2] != source.name or name.startswith((".", "_")) or name.endswith(".tmp"):
+            continue
+        modified_at = datetime.fromtimestamp(modified / 1000, UTC)
+        file = _named(source, LandingFile(f"{source.name}/{name}", uri, size, modified_at), name)
+        if size > context.config.file_bytes:
+            file = replace(
+                file, status="REJECTED", reason=f"TOO_LARGE: over {context.config.file_bytes} bytes"
+            )
+        found.append(file)
+    return sorted(found, key=lambda file: (file.slot, file.path))
+
+
+def _named(source: Source, file: LandingFile, name: str) -> LandingFile:
+    """Read window or date from a file's name, as the contract spells it."""
+    if source.window_hours:
+        match = re.fullmatch(r"transactions_(\d{4}-\d{2}-\d{2})T(\d{2}).*\.csv(\.gz)?", name, re.ASCII)
+        if match and _is_date(match[1]) and int(match[2]) in source.window_hours:
+            return replace(file, batch_id=f"{match[1]}T{match[2]}")
+        wanted = "transactions_YYYY-MM-DDTHH*.csv[.gz], HH in " + " ".join(
+            f"{h:02}" for h in source.window_hours
+        )
+    else:
+        match = re.fullmatch(source.name + r"_(\d{4}-\d{2}-\d{2})\.csv(\.gz)?", name, re.ASCII)
+        if match and _is_date(match[1]):
+            return replace(file, snapshot_date=date.fromisoformat(match[1]))
+        wanted = f"{source.name}_YYYY-MM-DD.csv[.gz]"
+    return replace(file, status="REJECTED", reason=f"BAD_NAME: not {wanted}")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def pending(context: Context, source: Source, scope: Scope, replacing: bool) -> list[LandingFile]:
+    """The files of a source that no run has seen as they are now."""
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            "select path, size, modified_at, status, reason from ops.landed_files where path like %s",
+            (f"{source.name}/%",),
+        )
+        seen: set[tuple[str, int, datetime | None]] = {
+            (path, size, modified)
+            for path, size, modified, status, reason in cursor
+            if not (replacing and reason == "CHANGED_FILE")
+        }
+    return [
+        file
+        for file in listing(context, source)
+        if (file.path, file.size, file.modified_at) not in seen and scope.takes(file)
+    ]
+
+
+def parsed(context: Context, source: Source, files: Sequence[LandingFile]) -> DataFrame:
+    """Every row of the files as text, and a row a file with its verdict as JSON."""
+    columns, key = source.columns, source.key
+
+    def parse_files(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for uri, content in zip(batch.column(0), batch.column(1), strict=True):
+                yield from _parse_file(uri.as_py(), content.as_py(), columns, key)
+
+    paths = [_GLOB.sub(r"\\\1", file.uri) for file in files]
+    schema = "path string, sha256 string, verdict string, line_number int, problem string, raw_record string"
+    return (
+        context.spark.read.format("binaryFile")
+        .load(paths)
+        .select("path", "content")
+        .mapInArrow(parse_files, ", ".join([schema, *[f"{c.name} string" for c in columns]]))
+    )
+
+
+def _parse_file(
+    uri: str, content: bytes, columns: Sequence[Column], key: str | None
+) -> Iterator[pa.RecordBatch]:
+    sha256 = hashlib.sha256(content).hexdigest()
+    verdict: dict[str, Any] = {}
+    rows = None
+    try:
+        rows = parse(decode(content, compressed=uri.endswith(".gz")), columns)
+        if key:
+            check_snapshot(rows, columns, key)
+        verdict = {"rows": len(rows.lines), "unknown_columns": rows.unknown_columns}
+    except Rejected as rejected:
+        verdict = {"rows": 0, "reason": str(rejected)}
+        rows = None
+    names = ["path", "sha256", "verdict", "line_number", "problem", "raw_record", *[c.name for c in columns]]
+
+    def batch(size: int, *cells: pa.Array) -> pa.RecordBatch:
+        texts = [pa.array([value] * size, pa.string()) for value in (uri, sha256)]
+        return pa.RecordBatch.from_arrays([*texts, *cells], names=names)
+
+    text_null = pa.nulls(1, pa.string())
+    yield batch(
+        1,
+        pa.array([json.dumps(verdict)]),
+        pa.nulls(1, pa.int32()),
+        *[text_null] * (2 + len(columns)),
+    )
+    for start in range(0, len(rows.lines) if rows else 0, _ROWS_A_BATCH):
+        assert rows is not None
+        part = slice(start, start + _ROWS_A_BATCH)
+        size = len(rows.lines[part])
+        yield batch(
+            size,
+            pa.nulls(size, pa.string()),
+            pa.array(rows.lines[part], pa.int32()),
+            pa.array(rows.problems[part], pa.string()),
+            pa.array(rows.records[part], pa.string()),
+            *[pa.array(values[part], pa.string()) for values in rows.values],
+        )
+
+
+def judge(
+    context: Context, files: Sequence[LandingFile], verdicts: dict[str, tuple[str, str]], replacing: bool
+) -> list[LandingFile]:
+    """Accept or reject each file, by what it holds and by what is loaded already.
+
+    `verdicts`: uri → (sha256, verdict as JSON). The files come out with hash, status and reason; those
+    that bring nothing new (the same file again, a copy under another name) with `brings_rows` false.
+    """
+    loaded = _loaded(context.gold, sorted({file.path.split("/")[0] for file in files}))
+    judged = []
+    for file in files:
+        if file.status == "REJECTED":
+            judged.append(replace(file, brings_rows=False))
+            continue
+        sha256, text = verdicts[file.uri]
+        verdict = json.loads(text)
+        file = replace(
+            file,
+            sha256=sha256,
+            rows=verdict["rows"],
+            reason=verdict.get("reason"),
+            unknown_columns=tuple(verdict.get("unknown_columns", ())),
+        )
+        file = _against_loaded(file, loaded, replacing)
+        if file.status == "LOADED" and file.brings_rows:
+            loaded.setdefault(file.slot, {})[file.path] = sha256
+        judged.append(file)
+    return judged
+
+
+def _loaded(gold: Connection, sources: Sequence[str]) -> dict[str, dict[str, str]]:
+    """What is in force: window or date → path → sha256."""
+    loaded: dict[str, dict[str, str]] = {}
+    with gold.cursor() as cursor:
+        cursor.execute(
+            "select coalesce(batch_id, snapshot_date::text), path, sha256 from ops.landed_files"
+            " where status = 'LOADED' and split_part(path, '/', 1) = any(%s)",
+            (list(sources),),
+        )
+        for slot, path, sha256 in cursor:
+            loaded.setdefault(slot, {})[path] = sha256
+    return loaded
+
+
+def _against_loaded(file: LandingFile, loaded: dict[str, dict[str, str]], replacing: bool) -> LandingFile:
+    here = loaded.get(file.slot, {})
+    refused = replace(file, status="REJECTED", rows=0, brings_rows=False)
+    if here.get(file.path) == file.sha256:
+        return replace(file, brings_rows=False, rows=-1)  # the same file again: as recorded
+    if file.path in here and not replacing:
+        return replace(refused, reason="CHANGED_FILE")
+    if file.reason:
+        return refused
+    if file.path in here:
+        return file
+    twin = next((path for path, sha256 in sorted(here.items()) if sha256 == file.sha256), None)
+    if twin:
+        return replace(file, brings_rows=False, rows=0, reason=f"the same bytes as {twin}")
+    if here and file.snapshot_date:
+        return replace(refused, reason=f"SECOND_SNAPSHOT: {min(here)} is in force for {file.slot}")
+    return file
+
+
+def accepted_rows(rows: DataFrame, files: Sequence[LandingFile]) -> DataFrame:
+    """The rows of the files that bring any, with window or date, file and hash."""
+    spark = rows.sparkSession
+    accepted = spark.createDataFrame(
+        [(file.uri, file.path, file.batch_id, file.snapshot_date) for file in files if file.brings_rows],
+        "path string, source_file string, batch_id string, snapshot_date date",
+    )
+    return (
+        rows.where("verdict is null")
+        .join(F.broadcast(accepted), "path")
+        .withColumnRenamed("sha256", "file_sha256")
+        .drop("path", "verdict")
+    )
+
+
+def record(gold: Connection, files: Sequence[LandingFile], run_id: str, at: datetime) -> None:
+    """Write what became of the files, once the caller commits.
+
+    A file that brings rows is unsettled until a later step has worked them in; so is a copy whose
+    name comes before the name under which its window is settled (the least name is the window's).
+    """
+    rows = [
+        (
+            f.path,
+            f.sha256,
+            f.size,
+            f.rows,
+            f.batch_id,
+            f.snapshot_date,
+            f.status,
+            (f.reason or "").replace("\0", "␀") or None,
+            at,
+            f.modified_at,
+            None if f.brings_rows else run_id,
+        )
+        for f in files
+    ]
+    with gold.cursor() as cursor:
+        replaced = [(f.path, f.sha256) for f in files if f.brings_rows]
+        if replaced:
+            _mark_replaced(cursor, replaced)
+        if rows:
+            execute_values(
+                cursor,
+                """
+                insert into ops.landed_files as l (
+                    path, sha256, size, rows, batch_id, snapshot_date, status, reason, at, modified_at, settled_run
+                ) values %s
+                on conflict (path, sha256) do update set
+                    size = excluded.size, modified_at = excluded.modified_at,
+                    rows = case when excluded.rows < 0 then l.rows else excluded.rows end,
+                    status = case when excluded.rows < 0 then l.status else excluded.status end,
+                    reason = case when excluded.rows < 0 then l.reason else excluded.reason end,
+                    at = case when excluded.rows < 0 then l.at else excluded.at end,
+                    settled_run = case when excluded.rows < 0 then l.settled_run else excluded.settled_run end
+                """,
+                rows,
+            )
+        cursor.execute(
+            """
+            update ops.landed_files as l set settled_run = null
+            where l.settled_run = %s and l.status = 'LOADED' and l.rows = 0 and l.batch_id is not null
+            and l.path < (
+                select min(o.path) from ops.landed_files as o
+                where o.batch_id = l.batch_id and o.sha256 = l.sha256 and o.status = 'LOADED'
+                and o.path <> l.path and o.settled_run is not null
+            )
+            """,
+            (run_id,),
+        )
+
+
+def _mark_replaced(cursor: Cursor, current: Sequence[tuple[str, str]]) -> None:
+    """Other contents of these files are no longer in force; copies of those are pending once more."""
+    execute_values(
+        cursor,
+        """
+        with replaced as (
+            update ops.landed_files as l set status = 'REJECTED', reason = 'REPLACED'
+            from (values %s) as n (path, sha256)
+            where l.path = n.path and l.sha256 <> n.sha256 and l.status = 'LOADED'
+            returning l.path, l.sha256, coalesce(l.batch_id, l.snapshot_date::text) as slot
+        )
+        delete from ops.landed_files as c using replaced as r
+        where c.sha256 = r.sha256 and c.path <> r.path and c.status = 'LOADED'
+        and coalesce(c.batch_id, c.snapshot_date::text) = r.slot
+        """,
+        current,
+    )
+
+
+def reconcile(context: Context, source: Source) -> None:
+    """Take over into the record what Bronze holds and the record does not.
+
+    Bronze is what counts: a run that was killed after its Bronze commit, or a Gold that was made anew,
+    finds its files again here. Of two contents of one file the newer stays (a replacement that was cut
+    short). Costs nothing while Bronze stands where the last run left it.
+    """
+    table = f"{lake.BRONZE}.{source.name}_raw"
+    snapshot = lake.snapshot_id(context.spark, table)
+    if snapshot is None or snapshot == ledger.watermark(context.gold, f"landing.{source.name}"):
+        return
+    slot = "batch_id" if source.window_hours else "snapshot_date"
+    contents = (
+        lake.read(context.spark, table, snapshot)
+        .groupBy(slot, "source_file", "file_sha256")
+        .agg(F.count("*").alias("rows"), F.max("ingested_at").alias("at"))
+        .collect()
+    )
+    newest: dict[str, Any] = {}
+    for content in sorted(contents, key=lambda row: row["at"]):
+        newest[content["source_file"]] = content
+    for content in contents:
+        if content is not newest[content["source_file"]]:
+            forget(context, source, content[slot], content["source_file"], content["file_sha256"])
+    values = [
+        (
+            row["source_file"],
+            row["file_sha256"],
+            row["rows"],
+            row[slot] if slot == "batch_id" else None,
+            row[slot] if slot == "snapshot_date" else None,
+        )
+        for row in newest.values()
+    ]
+    with context.gold.cursor() as cursor:
+        execute_values(
+            cursor,
+            """
+            insert into ops.landed_files as l (path, sha256, rows, batch_id, snapshot_date, size, status)
+            select v.path, v.sha256, v.rows, v.batch_id, v.snapshot_date::date, 0, 'LOADED'
+            from (values %s) as v (path, sha256, rows, batch_id, snapshot_date)
+            on conflict (path, sha256) do update set
+                status = 'LOADED', rows = excluded.rows, reason = null, settled_run = null
+            where l.status <> 'LOADED'
+            """,
+            values,
+        )
+        _mark_replaced(cursor, [(path, sha256) for path, sha256, *_ in values])
+    ledger.move_watermark(context.gold, f"landing.{source.name}", lake.snapshot_id(context.spark, table))
+    context.gold.commit()
+
+
+def forget(context: Context, source: Source, slot: Any, path: str, sha256: str) -> None:
+    """Take one content of a file out of Bronze."""
+    column = "batch_id" if source.window_hours else "snapshot_date"
+    context.spark.sql(
+        f"delete from {CATALOG}.{lake.BRONZE}.{source.name}_raw"
+        f" where {column} = :slot and source_file = :path and file_sha256 = :sha256",
+        args={"slot": slot, "path": path, "sha256": sha256},
+    )
+
+
+def load(
+    context: Context, source: Source, scope: Scope, replacing: bool, outcome: Outcome, prepare: Prepare
+) -> None:
+    """Bring every pending file of a source into Bronze and note it in the record (the caller commits).
+
+    `prepare` turns accepted rows into the columns of the Bronze table. The rows of all files are one
+    Iceberg commit.
+    """
+    table = f"{lake.BRONZE}.{source.name}_raw"
+    reconcile(context, source)
+    files = pending(context, source, scope, replacing)
+    if not files:
+        return
+    to_read = [file for file in files if file.status != "REJECTED"]
+    rows = parsed(context, source, to_read).persist() if to_read else None
+    try:
+        verdicts = {}
+        if rows is not None:
+            found = rows.where("verdict is not null").select("path", "sha256", "verdict").collect()
+            verdicts = {row["path"]: (row["sha256"], row["verdict"]) for row in found}
+        judged = judge(context, files, verdicts, replacing)
+        bringing = [file for file in judged if file.brings_rows]
+        if rows is not None and any(file.rows for file in bringing):
+            landed = accepted_rows(rows, bringing).withColumn("ingested_at", F.lit(context.clock()))
+            lake.append(prepare(landed), table)
+            context.failpoint("after-bronze-commit")
+        for path, slot, sha256 in _replaced(context.gold, bringing):
+            forget(context, source, slot, path, sha256)
+    finally:
+        if rows is not None:
+            rows.unpersist()
+    record(context.gold, judged, context.run_id, context.clock())
+    ledger.move_watermark(context.gold, f"landing.{source.name}", lake.snapshot_id(context.spark, table))
+    _report(context, judged, outcome)
+
+
+def _replaced(gold: Connection, files: Sequence[LandingFile]) -> list[tuple[str, Any, str]]:
+    """The contents in force that these files take the place of: path, window or date, sha256."""
+    with gold.cursor() as cursor:
+        cursor.execute(
+            "select path, coalesce(batch_id, snapshot_date::text), sha256 from ops.landed_files"
+            " where status = 'LOADED' and rows > 0 and path = any(%s)",
+            ([file.path for file in files],),
+        )
+        return list(cursor)
+
+
+def _report(context: Context, files: Sequence[LandingFile], outcome: Outcome) -> None:
+    """Say what became of the files, and count it."""
+    loaded = [file for file in files if file.brings_rows]
+    refused = [file for file in files if file.status == "REJECTED"]
+    skipped = len(files) - len(loaded) - len(refused)
+    for file in refused:
+        context.say(f"{outcome.job}: REJECTED {file.path}: {file.reason}")
+    for file in loaded:
+        if file.unknown_columns:
+            context.say(f"{outcome.job}: {file.path}: ignored columns {', '.join(file.unknown_columns)}")
+    rows = sum(file.rows for file in loaded)
+    outcome.rejected = len(refused)
+    outcome.numbers |= {"files": len(loaded), "rows": rows, "rejected": len(refused), "skipped": skipped}
+    outcome.line = f"{rows} rows from {len(loaded)} files"
+    if refused:
+        outcome.line += f", {len(refused)} rejected"
+    if skipped:
+        outcome.line += f", {skipped} skipped as already loaded"
+
+
+def unsettled_dates(gold: Connection, source: Source) -> tuple[list[date], bool]:
+    """The dates of snapshots that the dimension does not hold yet; whether any is late."""
+    with gold.cursor() as cursor:
+        cursor.execute(
+            "select coalesce(array_agg(distinct snapshot_date) filter (where settled_run is null), '{}'),"
+            " min(snapshot_date) filter (where settled_run is null)"
+            " <= max(snapshot_date) filter (where settled_run is not null)"
+            " from ops.landed_files where status = 'LOADED' and path like %s",
+            (f"{source.name}/%",),
+        )
+        dates, late = cursor.fetchone() or ([], False)
+    return sorted(dates), bool(late)
+
+
+def settle_snapshots(gold: Connection, source: Source, run_id: str) -> None:
+    """Mark the snapshots of a source as worked into its dimension, once the caller commits."""
+    with gold.cursor() as cursor:
+        cursor.execute(
+            "update ops.landed_files set settled_run = %s"
+            " where settled_run is null and status = 'LOADED' and path like %s",
+            (run_id, f"{source.name}/%"),
+        )

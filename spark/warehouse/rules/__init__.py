@@ -1,0 +1,1 @@
+"""The business rules: pure functions from DataFrame to DataFrame."""

@@ -1,0 +1,173 @@
+"""The fate of a landed transaction row: fact, error with its reason, or exact duplicate.
+
+A landed row carries the seven columns of a transaction file as text (`COLUMNS`), `batch_id`,
+`source_file`, `line_number`, `row_id` and `problem` (why its record could not be cut into columns,
+else null). The rules and their order are those of the contract, section 4.
+"""
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from warehouse.rules.asof import attach_version
+
+COLUMNS = (
+    "transaction_id",
+    "order_id",
+    "stock_code",
+    "quantity",
+    "invoice_date",
+    "customer_id",
+    "country_id",
+)
+VALUES = ("invoice_date", "order_id", "stock_code", "quantity", "customer_id", "country_id")
+"""What makes two rows of one transaction equal, in the order in which ties are broken."""
+
+FACT, ERROR, DUPLICATE = "FACT", "ERROR", "DUPLICATE"
+
+WHITESPACE = (
+    " \t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
+    "\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+_INTEGER = r"^[+-]?[0-9]+$"
+_INSTANT = r"^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$"
+_LARGEST_AMOUNT = "99999999999999.9999"
+
+
+def code(column: str) -> Column:
+    """An identifier: outer whitespace gone, null when nothing is left."""
+    return F.nullif(F.trim(F.col(column), F.lit(WHITESPACE)), F.lit(""))
+
+
+def whole_number(column: str) -> Column:
+    """An optional sign and digits that fit 32 bits, else null."""
+    return F.when(F.col(column).rlike(_INTEGER), F.expr(f"try_cast({column} as int)"))
+
+
+def instant(column: str) -> Column:
+    """A UTC instant written `YYYY-MM-DD HH:MM:SS`, else null."""
+    return F.when(F.col(column).rlike(_INSTANT), F.expr(f"try_cast({column} as timestamp_ntz)"))
+
+
+def parse(rows: DataFrame) -> DataFrame:
+    """Give each landed row its typed values; `malformed` says what does not parse (null: nothing).
+
+    The landed texts stay beside them, as `landed_<column>`.
+    """
+    landed = rows.select("*", *[F.col(c).alias(f"landed_{c}") for c in COLUMNS])
+    typed = landed.withColumns(
+        {
+            "quantity": whole_number("landed_quantity"),
+            "invoice_date": instant("landed_invoice_date"),
+            **{c: code(c) for c in COLUMNS if c not in ("quantity", "invoice_date")},
+        }
+    )
+    return typed.withColumn("malformed", _what_is_malformed())
+
+
+def _what_is_malformed() -> Column:
+    def shown(column: str) -> Column:
+        text = F.col(f"landed_{column}")
+        return F.when(F.length(text) > 60, F.concat(F.substring(text, 1, 60), F.lit("…"))).otherwise(text)
+
+    def empty(column: str) -> Column:
+        return F.when(F.col(column).isNull(), F.lit(f"{column} is empty"))
+
+    def unreadable(column: str, what: str) -> Column:
+        return F.when(F.col(f"landed_{column}").isNull(), F.lit(f"{column} is empty")).when(
+            F.col(column).isNull(), F.concat(F.lit(f"{column} '"), shown(column), F.lit(f"' is not {what}"))
+        )
+
+    zero = F.when(F.col("quantity") == 0, F.lit("quantity is 0"))
+    complaints = F.concat_ws(
+        "; ",
+        empty("transaction_id"),
+        empty("order_id"),
+        empty("stock_code"),
+        F.coalesce(unreadable("quantity", "a whole number of 32 bits"), zero),
+        unreadable("invoice_date", "a time YYYY-MM-DD HH:MM:SS"),
+    )
+    return F.coalesce(F.col("problem"), F.nullif(complaints, F.lit("")))
+
+
+def resolve(parsed: DataFrame) -> DataFrame:
+    """Among the rows of one transaction_id, say which is taken.
+
+    Adds `fate` and `reason`: both null for the row that is taken. A malformed row competes with none.
+    The row taken is the earliest batch's, then the least by `VALUES` (null first); a row equal to it
+    is a duplicate, any other a conflict.
+    """
+    order = [F.asc_nulls_first(c) for c in ("batch_id", *VALUES, "source_file", "line_number")]
+    group = Window.partitionBy("transaction_key").orderBy(*order)
+    keyed = parsed.withColumn("transaction_key", F.when(F.col("malformed").isNull(), F.col("transaction_id")))
+    ranked = (
+        keyed.where("transaction_key is not null")
+        .withColumn("_rank", F.row_number().over(group))
+        .withColumn("_taken", F.first(F.struct(*VALUES)).over(group))
+    )
+    same = F.struct(*VALUES).eqNullSafe(F.col("_taken"))
+    first = F.col("_rank") == 1
+    decided = ranked.withColumns(
+        {
+            "fate": F.when(~first, F.when(same, F.lit(DUPLICATE)).otherwise(F.lit(ERROR))),
+            "reason": F.when(~first & ~same, F.lit("DUPLICATE_CONFLICT")),
+            "detail": F.when(
+                ~first & ~same, F.concat(F.lit("other values were taken for "), F.col("transaction_id"))
+            ),
+        }
+    ).drop("_rank", "_taken")
+    malformed = keyed.where("transaction_key is null").withColumns(
+        {"fate": F.lit(ERROR), "reason": F.lit("MALFORMED"), "detail": F.col("malformed")}
+    )
+    return decided.unionByName(malformed)
+
+
+def judge(rows: DataFrame, versions: DataFrame, countries: DataFrame) -> DataFrame:
+    """Price every row whose `fate` is null, or say why it has no price.
+
+    `versions`: stock_code, effective_date, end_date, product_sk, unit_price; `countries`: country_id.
+    """
+    known_countries = F.broadcast(countries.select(F.col("country_id").alias("_country")).distinct())
+    amount = F.col("quantity").cast("decimal(10,0)") * F.col("unit_price")
+    looked_up = (
+        attach_version(rows, versions)
+        .join(known_countries, F.col("country_id") == F.col("_country"), "left")
+        .withColumn("_amount", amount)
+    )
+    undecided = F.col("fate").isNull()
+    reason = (
+        F.when(F.col("_country").isNull(), F.lit("UNKNOWN_COUNTRY"))
+        .when(~F.col("known_product"), F.lit("UNKNOWN_PRODUCT"))
+        .when(F.col("product_sk").isNull(), F.lit("NO_PRICE"))
+        .when(
+            F.abs(F.col("_amount")) > F.lit(_LARGEST_AMOUNT).cast("decimal(22,4)"), F.lit("AMOUNT_OVERFLOW")
+        )
+    )
+    detail = (
+        F.when(F.col("country_id").isNull(), F.lit("country_id is empty"))
+        .when(F.col("_country").isNull(), F.concat(F.lit("no country "), F.col("country_id")))
+        .when(~F.col("known_product"), F.concat(F.lit("no product "), F.col("stock_code")))
+        .when(
+            F.col("product_sk").isNull(),
+            F.concat(
+                F.col("stock_code"), F.lit(" had no price yet on "), F.to_date("invoice_date").cast("string")
+            ),
+        )
+        .otherwise(F.lit(f"quantity × unit_price is beyond {_LARGEST_AMOUNT}"))
+    )
+    judged = looked_up.withColumns(
+        {
+            "reason": F.when(undecided, reason).otherwise(F.col("reason")),
+            "detail": F.when(undecided, detail).otherwise(F.col("detail")),
+        }
+    ).withColumn(
+        "fate",
+        F.when(~undecided, F.col("fate")).when(F.col("reason").isNull(), F.lit(FACT)).otherwise(F.lit(ERROR)),
+    )
+    return judged.withColumn("total_amount", F.expr("try_cast(_amount as decimal(18,4))")).drop(
+        "_country", "known_product", "_amount"
+    )
+
+
+def decide(rows: DataFrame, versions: DataFrame, countries: DataFrame) -> DataFrame:
+    """Give every landed row its fate. Rows in, rows out: exactly as many."""
+    return judge(resolve(parse(rows)), versions, countries)

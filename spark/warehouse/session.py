@@ -1,0 +1,139 @@
+"""What a job works with: its settings, clock, Spark session, Gold connection and voice."""
+
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+from pyspark.sql import SparkSession
+
+from warehouse import embedded
+from warehouse.config import PROJECT, Config
+
+CATALOG = "lake"
+GOLD_DATABASE = "ecommerce_gold"
+CATALOG_DATABASE = "ecommerce_lake"
+
+
+class SimulatedCrash(BaseException):
+    """Ends a run at a failpoint as a kill would, without ending the process (tests only)."""
+
+
+@dataclass
+class Context:
+    """One invocation. Its session and connection are opened when first used."""
+
+    config: Config
+    say: Callable[[str], None] = lambda message: print(message, file=sys.stderr)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    run_id: str = ""
+    shared_spark: SparkSession | None = None
+    _opened: list[Callable[[], None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.run_id = self.run_id or new_run_id(self.clock())
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        if self.shared_spark is not None:
+            return self.shared_spark
+        session = build_session(self.config, self.run_id)
+        self._opened.append(session.stop)
+        return session
+
+    @cached_property
+    def gold(self) -> Connection:
+        """The connection that jobs write with; callers commit."""
+        connection = self.connect()
+        self._opened.append(connection.close)
+        return connection
+
+    def connect(self, admin: bool = False, database: str | None = None) -> Connection:
+        """A new connection to Gold (or, as admin, another database of its server)."""
+        url = self.gold_url(admin)
+        arguments: dict[str, Any] = {"dbname": database} if database else {}
+        return psycopg2.connect(
+            url, application_name=f"warehouse {self.run_id}", options="-c timezone=UTC", **arguments
+        )
+
+    def gold_url(self, admin: bool = False) -> str:
+        if self.config.gold_url is None:
+            server = embedded.start_gold(self.config.home)
+            return server.url(GOLD_DATABASE)
+        return (self.config.gold_admin_url if admin else None) or self.config.gold_url
+
+    def failpoint(self, name: str) -> None:
+        """A place at which a test may end the run: `name` by SIGKILL, `name:raise` by an exception."""
+        wanted, _, how = self.config.failpoint.partition(":")
+        if wanted == name:
+            if how == "raise":
+                raise SimulatedCrash(name)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def close(self) -> None:
+        while self._opened:
+            self._opened.pop()()
+        self.__dict__.pop("spark", None)
+        self.__dict__.pop("gold", None)
+
+
+def new_run_id(now: datetime) -> str:
+    return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def build_session(config: Config, app: str) -> SparkSession:
+    """The Spark session of this home. On the cluster, spark-defaults.conf holds what differs."""
+    builder = (
+        SparkSession.builder.appName(f"warehouse {app}")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.defaultCatalog", CATALOG)
+    )
+    if config.embedded:
+        for key, value in (_embedded_settings(config) | dict(config.spark)).items():
+            builder = builder.config(key, value)
+        builder = builder.master(config.spark_master)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    if config.embedded:
+        # set now and not before: what the session starts with can be read in its process arguments
+        server = embedded.start_gold(config.home)
+        session.conf.set(f"spark.sql.catalog.{CATALOG}.jdbc.password", server.admin_password)
+    return session
+
+
+def _embedded_settings(config: Config) -> dict[str, str]:
+    home = embedded.java_home(config.home)
+    if home is not None:
+        os.environ["JAVA_HOME"] = str(home)
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    server = embedded.start_gold(config.home)
+    jars = [str(jar) for jar in embedded.jars()]
+    catalog = f"spark.sql.catalog.{CATALOG}"
+    logging = PROJECT / "spark" / "conf" / "log4j2.properties"
+    return {
+        "spark.driver.extraClassPath": os.pathsep.join(jars),
+        "spark.executor.extraClassPath": os.pathsep.join(jars),
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={logging.as_uri()} -XX:+UseSerialGC",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.local.dir": str(config.home / "tmp"),
+        "spark.sql.warehouse.dir": (config.home / "tmp").as_uri(),
+        "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
+        catalog: "org.apache.iceberg.spark.SparkCatalog",
+        f"{catalog}.type": "jdbc",
+        f"{catalog}.uri": f"jdbc:postgresql://{server.host}:{server.port}/{CATALOG_DATABASE}",
+        f"{catalog}.jdbc.user": server.admin_user,
+        f"{catalog}.jdbc.schema-version": "V1",
+        f"{catalog}.cache-enabled": "false",
+        f"{catalog}.warehouse": (config.home / "lake").as_uri(),
+    }
