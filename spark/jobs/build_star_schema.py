@@ -98,9 +98,7 @@ def _customers(context: Context) -> int:
     return _bring(context, "dim_customers", "customer_sk", after, touched)
 
 
-def _bring(
-    context: Context, dimension: str, key: str, after: DataFrame, touched: DataFrame, anew: bool = False
-) -> int:
+def _bring(context: Context, dimension: str, key: str, after: DataFrame, touched: DataFrame, anew: bool = False) -> int:
     """Make the `touched` rows of a dimension what they are in `after`, in the star and in Gold."""
     touched = touched.persist()
     after = after.join(touched, key, "left_semi").persist()
@@ -141,9 +139,7 @@ def _facts(context: Context, feed: Feed) -> int:
     stale = "transaction_id in (select t.transaction_id from ops.star_stale as t)"
     if not _cut_short(context):
         if feed.stale < feed.facts:
-            fresh = gold.query_parts(
-                context, "fact_transactions", f"{condition} and not {stale}", _parts(feed.facts)
-            )
+            fresh = gold.query_parts(context, "fact_transactions", f"{condition} and not {stale}", _parts(feed.facts))
             lake.append(star.fact_rows(fresh), FACT)
             context.failpoint("after-star-append")
         if not feed.stale:

@@ -47,7 +47,7 @@ def _derive(context: Context, source: Source, dates: list[date], late: bool) -> 
     """Bring the countries up to date with the snapshots of `dates`: (changed, values not applied)."""
     spark = context.spark
     values = source.scd["type_0"]
-    columns = ["country_id", *values, F.col("snapshot_date").alias("first_seen")]
+    columns = [F.col("country_id"), *[F.col(c) for c in values], F.col("snapshot_date").alias("first_seen")]
     existing = lake.read(spark, COUNTRIES)
     new = lake.read(spark, RAW).where(F.col("snapshot_date").isin(dates)).select(*columns)
     known = lake.read(spark, RAW).select(*columns) if late else existing.unionByName(new)

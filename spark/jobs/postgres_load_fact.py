@@ -65,8 +65,7 @@ def _stage(context: Context, decided: DataFrame, origin: str) -> None:
 def _line(outcome: Outcome) -> str:
     n = outcome.numbers
     line = (
-        f"{n['rows_in']} landed = {n['rows_fact']} facts + {n['rows_error']} errors"
-        f" + {n['rows_duplicate']} duplicates"
+        f"{n['rows_in']} landed = {n['rows_fact']} facts + {n['rows_error']} errors + {n['rows_duplicate']} duplicates"
     )
     changes = [f"{n[c]} {c}" for c in ("repriced", "released") if n[c]]
     return f"{line} ({', '.join(changes)})" if changes else line

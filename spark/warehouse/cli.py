@@ -49,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (psycopg2.Error, PySparkException, Py4JError, OSError) as error:
         return _failed(explain(error, context))
     except KeyboardInterrupt:
-        return _failed(
-            WarehouseError("interrupted; nothing was half-written, the next run goes on from here")
-        )
+        return _failed(WarehouseError("interrupted; nothing was half-written, the next run goes on from here"))
     finally:
         context.close()
 
@@ -80,46 +78,42 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=run)
         return added
 
-    def with_until(added: argparse.ArgumentParser) -> None:
-        added.add_argument(
-            "--until",
-            type=_instant,
-            metavar="T",
-            help="only files whose window ends, or whose snapshot date begins, by T (UTC)",
-        )
-
-    def with_replace(added: argparse.ArgumentParser) -> None:
-        added.add_argument(
-            "--replace",
-            action="store_true",
-            help="let a loaded file whose bytes have changed take its own place",
-        )
-
-    def with_json(added: argparse.ArgumentParser) -> None:
+    def with_options(added: argparse.ArgumentParser, until: bool = False, replace: bool = False) -> None:
+        if until:
+            added.add_argument(
+                "--until",
+                type=_instant,
+                metavar="T",
+                help="only files whose window ends, or whose snapshot date begins, by T (UTC)",
+            )
+        if replace:
+            added.add_argument(
+                "--replace", action="store_true", help="let a loaded file whose bytes have changed take its own place"
+            )
         added.add_argument("--json", action="store_true", help="print JSON for scripts")
 
     added = command("init", _init, "create or upgrade Bronze, star and Gold")
     added.add_argument("--reset", action="store_true", help="destroy all that is there first")
     added = command("ingest", _ingest, "load every pending file of a source")
     added.add_argument("source", choices=list(INGEST))
-    with_until(added), with_replace(added), with_json(added)
+    with_options(added, until=True, replace=True)
     added = command("gold", _gold, "facts, errors, re-decisions")
-    with_until(added), with_json(added)
+    with_options(added, until=True)
     added = command("star", _star, "bring the star schema up to date")
     added.add_argument("--rebuild", action="store_true", help="make it anew from Gold")
-    with_json(added)
+    with_options(added)
     added = command("run", _run, "everything pending, in order, in one session")
-    with_until(added), with_replace(added), with_json(added)
+    with_options(added, until=True, replace=True)
     added = command("backfill", _backfill, "what landed from one day to another, month by month")
     added.add_argument("--from", dest="first", type=_day, required=True, metavar="D", help="first day (UTC)")
     added.add_argument("--to", dest="last", type=_day, required=True, metavar="D", help="last day (UTC)")
-    with_json(added)
-    with_json(command("status", _status, "runs, freshness and backlog"))
+    with_options(added)
+    with_options(command("status", _status, "runs, freshness and backlog"))
     command("gold-url", _gold_url, "print how to connect to Gold")
     added = command("sql", _sql, "one query on the lake")
     added.add_argument("query")
-    with_json(added)
-    with_json(command("maintain", _maintain, "compact files and expire snapshots"))
+    with_options(added)
+    with_options(command("maintain", _maintain, "compact files and expire snapshots"))
     command("stop", _stop, "stop the Gold server of the embedded home")
     return parser
 
@@ -128,9 +122,7 @@ def _instant(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time such as 2011-01-31 or 2011-01-31T08:00"
-        ) from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2011-01-31 or 2011-01-31T08:00") from None
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
@@ -205,7 +197,11 @@ def _run(context: Context, options: Any) -> int:
     scope = Scope(options.until)
     if options.json:
         return _report(options, run_all(context, scope, options.replace))
-    outcomes = run_all(context, scope, options.replace, lambda outcome: _report(options, [outcome]) and None)
+
+    def report(outcome: Outcome) -> None:
+        _report(options, [outcome])
+
+    outcomes = run_all(context, scope, options.replace, report)
     return max(outcome.exit_code for outcome in outcomes)
 
 

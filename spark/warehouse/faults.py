@@ -21,9 +21,7 @@ _ADDRESS = re.compile(r"(?:to|connect to|://)\s*([\w.-]+:\d+)")
 def explain(error: Exception, context: Context) -> WarehouseError:
     """The error as a line of text; what is not known keeps its own first line."""
     if isinstance(error, psycopg2.OperationalError):
-        return WarehouseError(
-            f"Gold (Postgres) at {_gold_address(context)} is away: {_first_line(error)}. {_AGAIN}"
-        )
+        return WarehouseError(f"Gold (Postgres) at {_gold_address(context)} is away: {_first_line(error)}. {_AGAIN}")
     if isinstance(error, Py4JJavaError | PySparkException):
         text = _java_text(error)
         if "org.postgresql" in text and _AWAY.search(text):

@@ -95,9 +95,7 @@ def contested(context: Context, batches: Sequence[str], settling: Window) -> Dat
     )
 
 
-def _bronze(
-    context: Context, batches: Sequence[str], unsettled_only: bool, also: set[str] | None = None
-) -> DataFrame:
+def _bronze(context: Context, batches: Sequence[str], unsettled_only: bool, also: set[str] | None = None) -> DataFrame:
     """Rows of accepted contents, each under the least name that its content landed with in its window."""
     with context.gold.cursor() as cursor:
         cursor.execute(
@@ -127,9 +125,7 @@ def _bronze(
 def has_history(gold_connection: Connection) -> bool:
     """Whether Gold holds rows that a change of reference data could touch."""
     with gold_connection.cursor() as cursor:
-        cursor.execute(
-            "select exists (select from fact_transactions) or exists (select from transactions_error)"
-        )
+        cursor.execute("select exists (select from fact_transactions) or exists (select from transactions_error)")
         return cursor.fetchone() == (True,)
 
 

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -65,18 +65,17 @@ def script(name: str) -> str:
 
 def query(context: Context, statement: str) -> DataFrame:
     """The rows of a query on Gold, read by Spark in one go."""
-    return _reader(context).option("query", statement).load()
+    rows: DataFrame = _reader(context).option("query", statement).load()
+    return rows
 
 
 def query_parts(context: Context, table: str, condition: str, parts: int) -> DataFrame:
     """The rows of `table` that meet a condition, read in `parts` parallel parts."""
-    reader = _reader(context)
     if parts == 1:
-        return reader.option("query", f"select * from {table} where {condition}").load()
+        return query(context, f"select * from {table} where {condition}")
     url, properties = _jdbc(context)
     predicates = [
-        f"{condition} and mod(hashtext(transaction_id) & 2147483647, {parts}) = {part}"
-        for part in range(parts)
+        f"{condition} and mod(hashtext(transaction_id) & 2147483647, {parts}) = {part}" for part in range(parts)
     ]
     return context.spark.read.jdbc(url, table, predicates=predicates, properties=properties)
 
@@ -129,10 +128,10 @@ def copy(
     ends_run = bool(failpoint) and context.config.failpoint == failpoint
     driver = os.getpid()
 
-    def copy_part(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def copy_part(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         task = TaskContext.get()
         part = f"{label}-{task.partitionId() if task else 0}"
-        rows = _copy_part(url, statement, parts, part, batches, driver if ends_run else None)
+        rows = _copy_part(url, statement, parts, part, iter(batches), driver if ends_run else None)
         yield pa.RecordBatch.from_pydict({"rows": pa.array([rows], pa.int64())})
 
     lines = frame.select(csv_line(frame, columns).alias("line"))
@@ -144,9 +143,7 @@ def _copy_part(
 ) -> int:
     with closing(psycopg2.connect(url, application_name="warehouse copy")) as connection:
         with connection, connection.cursor() as cursor:
-            cursor.execute(
-                f"insert into staging.{parts} (part, rows) values (%s, 0) on conflict do nothing", (part,)
-            )
+            cursor.execute(f"insert into staging.{parts} (part, rows) values (%s, 0) on conflict do nothing", (part,))
             if cursor.rowcount == 0:  # an earlier attempt of this task has committed
                 cursor.execute(f"select rows from staging.{parts} where part = %s", (part,))
                 (already,) = cursor.fetchone() or (0,)
@@ -189,27 +186,26 @@ def _text(lines: pa.Array) -> memoryview:
     return memoryview(lines.buffers()[2])[start:end]
 
 
-def publish(
-    context: Context, dimension: str, key: str, after: DataFrame, touched: DataFrame, anew: bool
-) -> None:
+def publish(context: Context, dimension: str, key: str, after: DataFrame, touched: DataFrame, anew: bool) -> None:
     """Make the `touched` rows of a dimension in Gold what they are in `after`, once the caller commits."""
     staging = f"star_{dimension}"
+    parts = f"{staging}_parts"
     columns = after.columns
     with closing(context.connect()) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
-            f"drop table if exists staging.{staging}, staging.star_parts;"
+            f"drop table if exists staging.{staging}, staging.{parts};"
             f" create unlogged table staging.{staging} as select *, '' as op from {dimension} limit 0;"
-            " create unlogged table staging.star_parts (part text primary key, rows bigint not null)"
+            f" create unlogged table staging.{parts} (part text primary key, rows bigint not null)"
         )
     rows = touched.join(after.withColumn("op", F.lit("U")), key, "left").fillna({"op": "D"})
-    copy(context, rows, staging, [*columns, "op"], parts="star_parts")
+    copy(context, rows, staging, [*columns, "op"], parts=parts)
     with context.gold.cursor() as cursor:
         listed = ", ".join(columns)
         everything = "true" if anew else f"{key} in (select s.{key} from staging.{staging} as s)"
         cursor.execute(
             f"delete from {dimension} where {everything};"
             f" insert into {dimension} ({listed}) select {listed} from staging.{staging} where op = 'U';"
-            f" drop table staging.{staging}, staging.star_parts"
+            f" drop table staging.{staging}, staging.{parts}"
         )
 
 
@@ -239,15 +235,14 @@ def find_contested(context: Context) -> list[str]:
 def settle(context: Context, landed: int) -> dict[str, int]:
     """Bring what is staged into Gold. Raises where the books do not balance; the caller commits."""
     with context.gold.cursor() as cursor:
-        cursor.execute(
-            "select facts, errors, duplicates, repriced, released from ops.settle(%s)", (context.run_id,)
-        )
+        cursor.execute("select facts, errors, duplicates, repriced, released from ops.settle(%s)", (context.run_id,))
         facts, errors, duplicates, repriced, released = cursor.fetchone() or (0, 0, 0, 0, 0)
         cursor.execute("call ops.clear_staging()")
     if landed != facts + errors + duplicates:
         raise WarehouseError(
             f"the books do not balance: {landed} landed, but {facts} facts + {errors} errors + {duplicates}"
-            f" duplicates. Nothing was committed. This is a fault of the program: keep run {context.run_id} for its maker."
+            " duplicates. Nothing was committed. This is a fault of the program, not of the data:"
+            f" report it with run {context.run_id}."
         )
     return {
         "rows_in": landed,

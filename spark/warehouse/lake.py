@@ -21,9 +21,9 @@ SCRIPT = PROJECT / "hive" / "init_hive.sql"
 def create(spark: SparkSession) -> None:
     """Create what is missing of Bronze and the star schema."""
     lines = [line for line in SCRIPT.read_text(encoding="utf-8").splitlines() if not line.startswith("--")]
-    for statement in "\n".join(lines).split(";"):
+    for statement in "\n".join(lines).split(";\n"):
         if statement.strip():
-            spark.sql(statement)
+            spark.sql(statement.strip().rstrip(";"))
 
 
 def drop(spark: SparkSession) -> None:
@@ -46,16 +46,14 @@ def has_snapshot(spark: SparkSession, table: str, snapshot: int | None) -> bool:
 
 def _iceberg(spark: SparkSession, table: str) -> Any:
     jvm: Any = spark._jvm
-    return jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(
-        spark._jsparkSession, f"{CATALOG}.{table}"
-    )
+    return jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, f"{CATALOG}.{table}")
 
 
 def read(spark: SparkSession, table: str, snapshot: int | None = None) -> DataFrame:
     """A table, as of a snapshot where one is given."""
     reader = spark.read.format("iceberg")
     if snapshot is not None:
-        reader = reader.option("snapshot-id", snapshot)
+        reader = reader.option("versionAsOf", snapshot)
     return reader.load(f"{CATALOG}.{table}")
 
 
@@ -99,14 +97,18 @@ def merge(differences: DataFrame, table: str, key: str, condition: str = "true")
 
     `condition` on the target `t` says where matching rows can be, so that the rest is not read.
     """
-    spark = differences.sparkSession
-    differences.createOrReplaceTempView("differences")
+    target = table.rpartition(".")[2]
     columns = [c for c in differences.columns if c != "op"]
-    spark.sql(f"""
-        merge into {CATALOG}.{table} as t using differences as s
-        on t.{key} = s.{key} and {condition}
-        when matched and s.op = 'D' then delete
-        when matched then update set {", ".join(f"t.{c} = s.{c}" for c in columns)}
-        when not matched and s.op = 'U'
-            then insert ({", ".join(columns)}) values ({", ".join(f"s.{c}" for c in columns)})
-    """)
+    values = {c: F.col(f"s.{c}") for c in columns}
+    matches = (F.col(f"{target}.{key}") == F.col(f"s.{key}")) & F.expr(condition.replace("t.", f"{target}."))
+    (
+        differences.alias("s")
+        .mergeInto(f"{CATALOG}.{table}", matches)
+        .whenMatched(F.col("s.op") == "D")
+        .delete()
+        .whenMatched()
+        .update(values)
+        .whenNotMatched(F.col("s.op") == "U")
+        .insert(values)
+        .merge()
+    )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -105,9 +105,7 @@ def listing(context: Context, source: Source) -> list[LandingFile]:
         modified_at = datetime.fromtimestamp(modified / 1000, UTC)
         file = _named(source, LandingFile(f"{source.name}/{name}", uri, size, modified_at), name)
         if size > context.config.file_bytes:
-            file = replace(
-                file, status="REJECTED", reason=f"TOO_LARGE: over {context.config.file_bytes} bytes"
-            )
+            file = replace(file, status="REJECTED", reason=f"TOO_LARGE: over {context.config.file_bytes} bytes")
         found.append(file)
     return sorted(found, key=lambda file: (file.slot, file.path))
 
@@ -118,9 +116,7 @@ def _named(source: Source, file: LandingFile, name: str) -> LandingFile:
         match = re.fullmatch(r"transactions_(\d{4}-\d{2}-\d{2})T(\d{2}).*\.csv(\.gz)?", name, re.ASCII)
         if match and _is_date(match[1]) and int(match[2]) in source.window_hours:
             return replace(file, batch_id=f"{match[1]}T{match[2]}")
-        wanted = "transactions_YYYY-MM-DDTHH*.csv[.gz], HH in " + " ".join(
-            f"{h:02}" for h in source.window_hours
-        )
+        wanted = "transactions_YYYY-MM-DDTHH*.csv[.gz], HH in " + " ".join(f"{h:02}" for h in source.window_hours)
     else:
         match = re.fullmatch(source.name + r"_(\d{4}-\d{2}-\d{2})\.csv(\.gz)?", name, re.ASCII)
         if match and _is_date(match[1]):
@@ -160,7 +156,7 @@ def parsed(context: Context, source: Source, files: Sequence[LandingFile]) -> Da
     """Every row of the files as text, and a row a file with its verdict as JSON."""
     columns, key = source.columns, source.key
 
-    def parse_files(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def parse_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for uri, content in zip(batch.column(0), batch.column(1), strict=True):
                 yield from _parse_file(uri.as_py(), content.as_py(), columns, key)
@@ -175,9 +171,7 @@ def parsed(context: Context, source: Source, files: Sequence[LandingFile]) -> Da
     )
 
 
-def _parse_file(
-    uri: str, content: bytes, columns: Sequence[Column], key: str | None
-) -> Iterator[pa.RecordBatch]:
+def _parse_file(uri: str, content: bytes, columns: Sequence[Column], key: str | None) -> Iterator[pa.RecordBatch]:
     sha256 = hashlib.sha256(content).hexdigest()
     verdict: dict[str, Any] = {}
     rows = None
@@ -432,9 +426,7 @@ def forget(context: Context, source: Source, slot: Any, path: str, sha256: str) 
     )
 
 
-def load(
-    context: Context, source: Source, scope: Scope, replacing: bool, outcome: Outcome, prepare: Prepare
-) -> None:
+def load(context: Context, source: Source, scope: Scope, replacing: bool, outcome: Outcome, prepare: Prepare) -> None:
     """Bring every pending file of a source into Bronze and note it in the record (the caller commits).
 
     `prepare` turns accepted rows into the columns of the Bronze table. The rows of all files are one

@@ -39,8 +39,7 @@ def job(context: Context, name: str) -> Iterator[Outcome]:
         with gold.cursor() as cursor:
             # whoever holds the lock is alone: a line still running belongs to a run that was killed
             cursor.execute(
-                "update ops.etl_runs set status = 'KILLED', finished_at = now()"
-                " where job = %s and status = 'RUNNING'",
+                "update ops.etl_runs set status = 'KILLED', finished_at = now() where job = %s and status = 'RUNNING'",
                 (name,),
             )
             cursor.execute(
@@ -103,9 +102,7 @@ def _lock(context: Context, name: str) -> Iterator[None]:
                 )
                 (holder,) = cursor.fetchone() or ("another run",)
                 if time.monotonic() >= deadline:
-                    raise WarehouseError(
-                        f"`{name}` is already running: {holder}. Nothing was done; try again."
-                    )
+                    raise WarehouseError(f"`{name}` is already running: {holder}. Nothing was done; try again.")
                 if not waited:
                     context.say(f"{name}: waiting for {holder}")
                     waited = True

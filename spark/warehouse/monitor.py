@@ -58,19 +58,19 @@ def is_initialised(context: Context, fingerprint: int) -> bool:
 
 def status(context: Context) -> dict[str, Any]:
     """Runs, freshness, backlog and books, as one document."""
+    backlog = _rows(context, _BACKLOG)[0]
     document = {
         "runs": _rows(context, _RUNS),
         "freshness": _rows(context, _FRESHNESS)[0],
-        "backlog": _rows(context, _BACKLOG)[0],
+        "backlog": backlog,
         "books": _rows(context, _BOOKS)[0],
     }
     try:
-        document["backlog"]["files_not_loaded"] = sum(
-            len(landing.pending(context, source, landing.Scope(), False))
-            for source in context.config.sources.values()
+        backlog["files_not_loaded"] = sum(
+            len(landing.pending(context, source, landing.Scope(), False)) for source in context.config.sources.values()
         )
     except WarehouseError as error:
-        document["backlog"]["files_not_loaded"] = str(error)
+        backlog["files_not_loaded"] = str(error)
     return document
 
 

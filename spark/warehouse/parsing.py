@@ -57,9 +57,7 @@ def decode(data: bytes, compressed: bool) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise Rejected(
-            "WRONG_ENCODING", f"line {line} is not UTF-8 (byte {data[error.start]:#04x})"
-        ) from None
+        raise Rejected("WRONG_ENCODING", f"line {line} is not UTF-8 (byte {data[error.start]:#04x})") from None
     if not text.strip():
         raise Rejected("EMPTY", "the file has no header line")
     return text

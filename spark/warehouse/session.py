@@ -51,7 +51,7 @@ class Context:
     @cached_property
     def gold(self) -> Connection:
         """The connection that jobs write with; callers commit."""
-        connection = self.connect()
+        connection: Connection = self.connect()
         self._opened.append(connection.close)
         return connection
 
@@ -59,9 +59,10 @@ class Context:
         """A new connection to Gold (or, as admin, another database of its server)."""
         url = self.gold_url(admin)
         arguments: dict[str, Any] = {"dbname": database} if database else {}
-        return psycopg2.connect(
+        connection: Connection = psycopg2.connect(
             url, application_name=f"warehouse {self.run_id}", options="-c timezone=UTC", **arguments
         )
+        return connection
 
     def gold_url(self, admin: bool = False) -> str:
         if self.config.gold_url is None:
@@ -109,9 +110,7 @@ def build_session(config: Config, app: str) -> SparkSession:
 
 
 def _embedded_settings(config: Config) -> dict[str, str]:
-    home = embedded.java_home(config.home)
-    if home is not None:
-        os.environ["JAVA_HOME"] = str(home)
+    os.environ["JAVA_HOME"] = str(embedded.java_home(config.home))
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     server = embedded.start_gold(config.home)

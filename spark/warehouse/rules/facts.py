@@ -110,9 +110,7 @@ def resolve(parsed: DataFrame) -> DataFrame:
         {
             "fate": F.when(~first, F.when(same, F.lit(DUPLICATE)).otherwise(F.lit(ERROR))),
             "reason": F.when(~first & ~same, F.lit("DUPLICATE_CONFLICT")),
-            "detail": F.when(
-                ~first & ~same, F.concat(F.lit("other values were taken for "), F.col("transaction_id"))
-            ),
+            "detail": F.when(~first & ~same, F.concat(F.lit("other values were taken for "), F.col("transaction_id"))),
         }
     ).drop("_rank", "_taken")
     malformed = keyed.where("transaction_key is null").withColumns(
@@ -138,9 +136,7 @@ def judge(rows: DataFrame, versions: DataFrame, countries: DataFrame) -> DataFra
         F.when(F.col("_country").isNull(), F.lit("UNKNOWN_COUNTRY"))
         .when(~F.col("known_product"), F.lit("UNKNOWN_PRODUCT"))
         .when(F.col("product_sk").isNull(), F.lit("NO_PRICE"))
-        .when(
-            F.abs(F.col("_amount")) > F.lit(_LARGEST_AMOUNT).cast("decimal(22,4)"), F.lit("AMOUNT_OVERFLOW")
-        )
+        .when(F.abs(F.col("_amount")) > F.lit(_LARGEST_AMOUNT).cast("decimal(22,4)"), F.lit("AMOUNT_OVERFLOW"))
     )
     detail = (
         F.when(F.col("country_id").isNull(), F.lit("country_id is empty"))
@@ -148,9 +144,7 @@ def judge(rows: DataFrame, versions: DataFrame, countries: DataFrame) -> DataFra
         .when(~F.col("known_product"), F.concat(F.lit("no product "), F.col("stock_code")))
         .when(
             F.col("product_sk").isNull(),
-            F.concat(
-                F.col("stock_code"), F.lit(" had no price yet on "), F.to_date("invoice_date").cast("string")
-            ),
+            F.concat(F.col("stock_code"), F.lit(" had no price yet on "), F.to_date("invoice_date").cast("string")),
         )
         .otherwise(F.lit(f"quantity × unit_price is beyond {_LARGEST_AMOUNT}"))
     )

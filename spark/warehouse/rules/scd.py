@@ -34,9 +34,7 @@ def versions(snapshots: DataFrame, tracked: Sequence[str]) -> DataFrame:
     by_date = Window.partitionBy("stock_code").orderBy("snapshot_date")
     values = F.struct(*tracked)
     before = F.lag(F.struct(*tracked)).over(by_date)
-    starts = F.when(F.lag("snapshot_date").over(by_date).isNull() | ~values.eqNullSafe(before), 1).otherwise(
-        0
-    )
+    starts = F.when(F.lag("snapshot_date").over(by_date).isNull() | ~values.eqNullSafe(before), 1).otherwise(0)
     numbered = snapshots.withColumn("_starts", starts).withColumn("_version", F.sum("_starts").over(by_date))
     folded = numbered.groupBy("stock_code", "_version").agg(
         F.min("snapshot_date").alias("effective_date"),
@@ -69,9 +67,6 @@ def differences(after: DataFrame, before: DataFrame, key: str) -> DataFrame:
         .where(~F.col("new").eqNullSafe(F.col("old")))
         .select(
             F.when(F.col("new_key").isNull(), F.lit("D")).otherwise(F.lit("U")).alias("op"),
-            *[
-                F.coalesce(f"new.{c}", f"old.{c}").alias(c) if c == key else F.col(f"new.{c}")
-                for c in columns
-            ],
+            *[F.coalesce(f"new.{c}", f"old.{c}").alias(c) if c == key else F.col(f"new.{c}") for c in columns],
         )
     )

@@ -10,9 +10,7 @@ GUEST_SK = 0
 
 def customer_sk() -> Column:
     """The surrogate key of a customer: a function of the business key; 0 for a guest."""
-    return F.when(F.col("customer_id").isNull(), F.lit(GUEST_SK).cast("long")).otherwise(
-        F.xxhash64("customer_id")
-    )
+    return F.when(F.col("customer_id").isNull(), F.lit(GUEST_SK).cast("long")).otherwise(F.xxhash64("customer_id"))
 
 
 def country_sk() -> Column:
@@ -47,9 +45,7 @@ def fact_rows(facts: DataFrame) -> DataFrame:
 
 def date_rows(spark: SparkSession, first: date, last: date) -> DataFrame:
     """Every day from `first` to `last`, both included."""
-    days = spark.range((last - first).days + 1).select(
-        F.date_add(F.lit(first), F.col("id").cast("int")).alias("date")
-    )
+    days = spark.range((last - first).days + 1).select(F.date_add(F.lit(first), F.col("id").cast("int")).alias("date"))
     return days.select(
         F.date_format("date", "yyyyMMdd").cast("int").alias("date_sk"),
         "date",
