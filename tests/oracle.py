@@ -206,9 +206,7 @@ def _landing_files(landing: Path, files: Iterable[Path] | None) -> list[Path]:
     return sorted(complete, key=lambda path: (path.parent.name, path.name))
 
 
-def _accept(
-    source: Source, found: list[Path], rejected: dict[str, str], skipped: list[str]
-) -> list[AcceptedFile]:
+def _accept(source: Source, found: list[Path], rejected: dict[str, str], skipped: list[str]) -> list[AcceptedFile]:
     """Read a source's files in name order; note the ones that are not taken.
 
     Only an accepted file makes a later one a repetition or a second snapshot: after a rejected
@@ -418,8 +416,7 @@ def _transactions(records: list[Record], batch_id: str, relative: str) -> list[R
     rows: list[Row] = []
     for line, record in enumerate(records):
         landed = [
-            (record.values.get(column) or "").replace(NUL, NUL_SHOWN_AS) or None
-            for column in TRANSACTION_COLUMNS
+            (record.values.get(column) or "").replace(NUL, NUL_SHOWN_AS) or None for column in TRANSACTION_COLUMNS
         ]
         values = _transaction_values(record)
         parsed = values or (None,) * len(TRANSACTION_COLUMNS)

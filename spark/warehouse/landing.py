@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection
@@ -24,6 +25,7 @@ from warehouse.parsing import Column, check_snapshot, decode, parse
 from warehouse.session import CATALOG, Context
 
 _ROWS_A_BATCH = 20_000
+_NO_BYTES = hashlib.sha256(b"").hexdigest()
 Prepare = Callable[[DataFrame], DataFrame]
 _GLOB = re.compile(r"([\\{}\[\]*?])")
 
@@ -87,24 +89,24 @@ def listing(context: Context, source: Source) -> list[LandingFile]:
     """The complete files of a source, in the order of their windows or dates."""
     folder = f"{context.config.landing_uri}/{source.name}"
     try:
-        rows = (
-            context.spark.read.format("binaryFile")
-            .load(folder)
-            .select("path", F.unix_millis("modificationTime"), "length")
-            .collect()
-        )
+        files = context.spark.read.format("binaryFile").load(folder)
+        told = files.select("path", F.unix_millis("modificationTime"), "length").collect()
     except AnalysisException as error:
         if error.getCondition() == "PATH_NOT_FOUND":
             return []
         raise
+    # Spark lists empty files, but reads none of them: they have no time of their own here
+    sizes = {unquote(uri).rpartition("/")[2]: (unquote(uri), 0, 0) for uri in files.inputFiles()}
+    sizes |= {uri.rpartition("/")[2]: (uri, modified, size) for uri, modified, size in told}
     found = []
-    for uri, modified, size in rows:
-        parent, _, name = uri.rpartition("/")
-        if parent.rpartition("/")[2] != source.name or name.startswith((".", "_")) or name.endswith(".tmp"):
+    for name, (uri, modified, size) in sizes.items():
+        if uri.split("/")[-2] != source.name or name.startswith((".", "_")) or name.endswith(".tmp"):
             continue
         modified_at = datetime.fromtimestamp(modified / 1000, UTC)
         file = _named(source, LandingFile(f"{source.name}/{name}", uri, size, modified_at), name)
-        if size > context.config.file_bytes:
+        if size == 0:
+            file = replace(file, status="REJECTED", reason="EMPTY: the file has no bytes", sha256=_NO_BYTES)
+        elif size > context.config.file_bytes:
             file = replace(file, status="REJECTED", reason=f"TOO_LARGE: over {context.config.file_bytes} bytes")
         found.append(file)
     return sorted(found, key=lambda file: (file.slot, file.path))

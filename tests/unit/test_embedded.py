@@ -135,9 +135,7 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
         monkeypatch.setenv("JAVA_HOME", str(tmp_path / "jdk"))
         monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
         listing = tmp_path / "jars.txt"
-        listing.write_text(
-            f"# a comment\n\norg.example:tool:1.0 {hashlib.sha256(text.encode()).hexdigest()}\n"
-        )
+        listing.write_text(f"# a comment\n\norg.example:tool:1.0 {hashlib.sha256(text.encode()).hexdigest()}\n")
         monkeypatch.setattr(embedded, "JARS_LIST", listing)
         return tmp_path / "venv" / "jars"
 
@@ -160,9 +158,7 @@ def test_a_jar_with_another_checksum_is_refused_and_not_kept(listed: Callable[[s
         embedded.jars()
 
 
-def test_a_spoilt_jar_is_fetched_again_and_a_good_one_is_not(
-    listed: Callable[[str], Path], monkeypatch
-) -> None:
+def test_a_spoilt_jar_is_fetched_again_and_a_good_one_is_not(listed: Callable[[str], Path], monkeypatch) -> None:
     folder = listed("jar")
     folder.mkdir(parents=True)
     (folder / "tool-1.0.jar").write_text("half a j")
@@ -236,13 +232,8 @@ def test_a_server_starts_is_found_and_stops(home: Path) -> None:
     begin = time.monotonic()
     assert start_gold(home) == server
     assert time.monotonic() - begin < 0.5
-    assert (
-        ask(server, "select current_setting('timezone') || ' ' || current_setting('server_encoding')")
-        == "UTC UTF8"
-    )
-    assert (
-        ask(server, "select current_setting('fsync') || ' ' || datcollate from pg_database limit 1") == "on C"
-    )
+    assert ask(server, "select current_setting('timezone') || ' ' || current_setting('server_encoding')") == "UTC UTF8"
+    assert ask(server, "select current_setting('fsync') || ' ' || datcollate from pg_database limit 1") == "on C"
     assert ask(server, "select pg_encoding_to_char(encoding) from pg_database limit 1") == "UTF8"
     assert stop_gold(home)
     assert not stop_gold(home)
@@ -325,12 +316,9 @@ def test_a_server_that_cannot_start_says_why(home: Path) -> None:
 
 @pytest.mark.slow
 def test_processes_that_start_at_once_get_one_server(home: Path) -> None:
-    code = (
-        "import sys, pathlib; from warehouse.embedded import *; print(start_gold(pathlib.Path(sys.argv[1])))"
-    )
+    code = "import sys, pathlib; from warehouse.embedded import *; print(start_gold(pathlib.Path(sys.argv[1])))"
     starters = [
-        subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
+        subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]
     answers = {starter.communicate(timeout=60)[0] for starter in starters}
     assert answers == {f"{start_gold(home)}\n"}
@@ -349,9 +337,7 @@ def test_the_server_outlives_its_starter_and_holds_nothing_of_it(home: Path) -> 
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    assert starter.communicate(timeout=60)[0] == b"", (
-        "ends although the server lives: its pipe is not inherited"
-    )
+    assert starter.communicate(timeout=60)[0] == b"", "ends although the server lives: its pipe is not inherited"
     assert starter.returncode == -signal.SIGKILL
     pid = server_pid(home)
     assert os.getsid(pid) not in {starter.pid, os.getsid(0)}

@@ -37,9 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # --- replay -----------------------------------------------------------------------------------------
 
-HEADER = next(
-    csv.reader(["InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"])
-)
+HEADER = next(csv.reader(["InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"]))
 SOURCE = list(
     csv.reader(
         [
@@ -151,9 +149,7 @@ def test_each_trading_day_has_the_whole_country_master(tmp_path):
 def test_gzip_changes_the_packing_and_nothing_else(tmp_path):
     replay([write_source(tmp_path, "utf-8")], tmp_path / "landing", compress=True)
     files = {
-        path.relative_to(tmp_path / "landing").as_posix().removesuffix(".gz"): gzip.decompress(
-            path.read_bytes()
-        )
+        path.relative_to(tmp_path / "landing").as_posix().removesuffix(".gz"): gzip.decompress(path.read_bytes())
         for path in (tmp_path / "landing").glob("[pt]*/*.gz")
     }
     assert {name: content.decode() for name, content in files.items()} == REPLAYED
@@ -418,17 +414,13 @@ def test_every_planted_file_is_broken_as_told(tmp_path):
     assert gzip.decompress(by_reason["SECOND_SNAPSHOT"].read_bytes()) != first.read_bytes()
     late = date.fromisoformat(truth.held_back[0][-14:-4])
     assert (date.fromisoformat(truth.last_day), late) == (date(2011, 1, 10), date(2011, 1, 7))
-    odd = next(
-        entry for entries in truth.faults.values() for entry in entries if entry.fault == "odd_description"
-    )
+    odd = next(entry for entries in truth.faults.values() for entry in entries if entry.fault == "odd_description")
     lines = (landing / odd.file).read_text(encoding="utf-8").split("\n")
     assert lines[odd.line - 1].startswith("ODD-") and "<script>" in "".join(lines[odd.line : odd.line + 2])
 
 
 def test_ordinary_rows_are_as_many_as_asked_for_and_look_like_a_shop(tmp_path):
-    truth = small_shop(
-        tmp_path / "landing", days=6, rows_per_day=4000, products=300, customers=900, faults=False
-    )
+    truth = small_shop(tmp_path / "landing", days=6, rows_per_day=4000, products=300, customers=900, faults=False)
     assert (truth.totals.rows, truth.totals.facts, truth.rejected) == (24_000, 24_000, {})
     outcome = expected(tmp_path / "landing")
     assert not {row[2][:10] for row in outcome.facts} & {"2011-01-08"}, "a Saturday"
@@ -467,9 +459,7 @@ def fake_warehouse(folder: Path, script: str, monkeypatch) -> None:
 
 
 def test_the_reference_comes_from_the_installed_warehouse(tmp_path, monkeypatch):
-    products = json.dumps(
-        [{"stock_code": "A", "description": "Bag", "category": None, "unit_price": "4.2500"}]
-    )
+    products = json.dumps([{"stock_code": "A", "description": "Bag", "category": None, "unit_price": "4.2500"}])
     countries = json.dumps(
         [{"country_id": "FR", "country_name": "France", "region": None, "latitude": 46.5, "longitude": "2"}]
     )

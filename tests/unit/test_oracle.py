@@ -151,9 +151,7 @@ def test_codes_are_trimmed_and_keep_their_case(tmp_path):
         tmp_path,
         {
             PRODUCTS: products(" A ,Apple,,10,", "a,apricot,,1,"),
-            EARLY: transactions(
-                " T1 , O1,A ,2,2024-01-05 09:00:00, C1 ,\tGB", "t1,O1,a,2,2024-01-05 09:00:00,C1,GB"
-            ),
+            EARLY: transactions(" T1 , O1,A ,2,2024-01-05 09:00:00, C1 ,\tGB", "t1,O1,a,2,2024-01-05 09:00:00,C1,GB"),
         },
     )
     assert [(row[0], row[1], row[3], row[6], row[8], row[9]) for row in result.facts] == [
@@ -171,9 +169,7 @@ def test_a_quantity_is_an_optional_sign_and_digits(tmp_path, text, value):
 
 def test_the_lowest_quantity_is_taken(tmp_path):
     masters = {**MASTERS, PRODUCTS: products("A,Apple,,0.0001,")}
-    result = outcome(
-        tmp_path, {EARLY: transactions("T1,O1,A,-2147483648,2024-01-05 09:00:00,C1,GB")}, masters
-    )
+    result = outcome(tmp_path, {EARLY: transactions("T1,O1,A,-2147483648,2024-01-05 09:00:00,C1,GB")}, masters)
     assert [row[5:8] for row in result.facts] == [(-(2**31), Decimal("0.0001"), Decimal("-214748.3648"))]
 
 
@@ -338,9 +334,7 @@ def test_a_broken_line_after_a_record_of_several_lines_costs_itself_alone(tmp_pa
 
 
 def test_blank_lines_are_no_rows_and_a_line_of_commas_is_one(tmp_path):
-    result = outcome(
-        tmp_path, {EARLY: "\n  \n" + HEADER + "\n\r\n" + GOOD + "\n \t\n\n,,,,,,\n" + '"  "\n' + "\n"}
-    )
+    result = outcome(tmp_path, {EARLY: "\n  \n" + HEADER + "\n\r\n" + GOOD + "\n \t\n\n,,,,,,\n" + '"  "\n' + "\n"})
     assert result.facts == [GOOD_FACT]
     assert [row[:8] for row in result.errors] == [
         (*[None] * 7, "MALFORMED"),
@@ -463,9 +457,7 @@ def test_the_earliest_batch_wins_whatever_its_values(tmp_path):
         },
     )
     assert [(row[0], row[1], row[10]) for row in result.facts] == [("T1", "O9", "2024-01-05T08")]
-    assert [(row[1], row[7], row[8]) for row in result.errors] == [
-        ("O1", "DUPLICATE_CONFLICT", "2024-01-05T12")
-    ]
+    assert [(row[1], row[7], row[8]) for row in result.errors] == [("O1", "DUPLICATE_CONFLICT", "2024-01-05T12")]
 
 
 def test_a_duplicate_of_the_loser_is_a_conflict_of_its_own(tmp_path):
@@ -524,9 +516,7 @@ def test_within_a_batch_the_least_row_wins(tmp_path, least, other, order):
 
 
 def test_the_winner_of_a_conflict_is_still_judged_and_a_loser_never_takes_its_place(tmp_path):
-    result = outcome(
-        tmp_path, {EARLY: transactions("T1,O1,A,2,2024-01-05 09:00:00,C1,XX"), LATE: transactions(GOOD)}
-    )
+    result = outcome(tmp_path, {EARLY: transactions("T1,O1,A,2,2024-01-05 09:00:00,C1,XX"), LATE: transactions(GOOD)})
     assert result.facts == []
     assert [(row[6], row[7]) for row in result.errors] == [
         ("GB", "DUPLICATE_CONFLICT"),
@@ -569,9 +559,7 @@ def test_a_category_that_stays_empty_is_no_change(tmp_path):
         PRODUCTS: products("A,Apple,,10,"),
         "products/products_2024-01-02.csv": products("A,Apple,  ,10,"),
     }
-    assert outcome(tmp_path, {}, masters).products == [
-        ("A", "Apple", None, Decimal(10), date(2024, 1, 1), None, True)
-    ]
+    assert outcome(tmp_path, {}, masters).products == [("A", "Apple", None, Decimal(10), date(2024, 1, 1), None, True)]
 
 
 @pytest.mark.parametrize(("newest", "stock"), [("7", 7), ("", None), ("-1", -1), ("0", 0)])
@@ -800,9 +788,7 @@ def test_the_same_bytes_in_another_window_land_there_too(tmp_path):
 
 
 def test_the_same_rows_in_other_bytes_land(tmp_path):
-    result = outcome(
-        tmp_path, {EARLY: transactions(GOOD), f"{EARLY}.gz": gzip.compress(transactions(GOOD).encode())}
-    )
+    result = outcome(tmp_path, {EARLY: transactions(GOOD), f"{EARLY}.gz": gzip.compress(transactions(GOOD).encode())})
     assert (result.landed, result.duplicates, result.skipped) == (2, 1, [])
 
 
@@ -827,9 +813,7 @@ def test_after_a_rejected_snapshot_the_next_of_its_date_is_the_first(tmp_path):
 
 def test_a_part_of_the_files_may_be_asked_for_by_either_kind_of_path(tmp_path):
     land(tmp_path, {**MASTERS, EARLY: transactions(GOOD), LATE: transactions(GOOD), "products/bad.csv": ""})
-    result = expected(
-        tmp_path, files=[tmp_path / EARLY, Path(COUNTRIES), tmp_path / PRODUCTS, Path(PRODUCTS)]
-    )
+    result = expected(tmp_path, files=[tmp_path / EARLY, Path(COUNTRIES), tmp_path / PRODUCTS, Path(PRODUCTS)])
     assert (result.landed, result.facts, result.rejected) == (1, [GOOD_FACT], {})
 
 

@@ -1,0 +1,40 @@
+"""One embedded home and one Spark session for the whole test run; a fresh warehouse for each test."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(PROJECT / "tests"), str(PROJECT)]
+
+from harness import Home, Warehouse  # noqa: E402 - needs the path
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A Postgres server and a Spark session, shared."""
+    home = Home(tmp_path_factory.mktemp("home"))
+    yield home
+    home.close()
+
+
+@pytest.fixture(scope="session")
+def spark(home: Home):
+    return home.spark
+
+
+@pytest.fixture
+def warehouse(home: Home, tmp_path: Path) -> Warehouse:
+    """An empty warehouse with its own landing zone, on the shared server and session."""
+    return home.empty_warehouse(tmp_path / "landing")
+
+
+@pytest.fixture
+def own_home(tmp_path: Path) -> Iterator[Path]:
+    """A WAREHOUSE_HOME for tests that start the command line as a process; its server is ended."""
+    from warehouse import embedded
+
+    yield tmp_path / "home"
+    embedded.stop_gold(tmp_path / "home")

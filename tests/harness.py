@@ -1,0 +1,166 @@
+"""What the tests drive: a warehouse in this process, and all that it holds as comparable rows."""
+
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jobs import init_warehouse
+from warehouse import embedded
+from warehouse.cli import run_all
+from warehouse.config import Config, load
+from warehouse.landing import Scope
+from warehouse.ledger import Outcome
+from warehouse.session import Context, build_session
+
+Rows = list[tuple[Any, ...]]
+
+GOLD = {
+    "facts": "select transaction_id, order_id, to_char(invoice_date, 'YYYY-MM-DD HH24:MI:SS'), stock_code, product_sk,"
+    " quantity, unit_price, total_amount, customer_id, country_id, batch_id from fact_transactions",
+    "errors": "select error_id, transaction_id, order_id, stock_code, quantity, invoice_date, customer_id, country_id,"
+    " reason, detail, raw_record, batch_id, source_file, correction::text, status, transaction_key"
+    " from transactions_error",
+    "duplicates": "select row_id, transaction_id, batch_id from ops.duplicates",
+    "gold.dim_products": "select * from dim_products",
+    "gold.dim_customers": "select * from dim_customers",
+    "gold.dim_countries": "select * from dim_countries",
+}
+LAKE = {
+    "products": "ecommerce_db.products",
+    "countries": "ecommerce_db.countries",
+    "star.fact_transactions": "ecommerce_dw.fact_transactions",
+    "star.dim_products": "ecommerce_dw.dim_products",
+    "star.dim_customers": "ecommerce_dw.dim_customers",
+    "star.dim_countries": "ecommerce_dw.dim_countries",
+    "star.dim_dates": "ecommerce_dw.dim_dates",
+}
+
+
+class Home:
+    """A Gold server and a Spark session that many warehouses use one after another."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        environment = {
+            "WAREHOUSE_HOME": str(folder),
+            "WAREHOUSE_LOCK_WAIT": "1",
+            "WAREHOUSE_SPARK_OPTIONS": "spark.sql.shuffle.partitions=2 spark.driver.memory=2g",
+        }
+        self.config = replace(load(environment, folder), spark_master="local[2]")
+        self._spark: Any = None
+
+    @property
+    def spark(self) -> Any:
+        if self._spark is None:
+            self._spark = build_session(self.config, "tests")
+        return self._spark
+
+    def empty_warehouse(self, landing: Path) -> "Warehouse":
+        warehouse = Warehouse(self, replace(self.config, landing_uri=landing.as_uri()), landing)
+        warehouse.reset()
+        return warehouse
+
+    def close(self) -> None:
+        if self._spark is not None:
+            self._spark.stop()
+        embedded.stop_gold(self.folder)
+
+
+@dataclass
+class Warehouse:
+    home: Home
+    config: Config
+    landing: Path
+
+    def __post_init__(self) -> None:
+        self.said: list[str] = []
+
+    def context(self, failpoint: str = "", **changes: Any) -> Context:
+        config = replace(self.config, failpoint=failpoint, **changes)
+        return Context(config, say=self.said.append, shared_spark=self.home.spark)
+
+    def reset(self) -> None:
+        """Empty the warehouse; the landing zone stays."""
+        context = self.context()
+        init_warehouse.run(context, reset=True)
+        context.close()
+
+    def run(self, until: str | None = None, replace: bool = False, failpoint: str = "") -> list[Outcome]:
+        """`warehouse run`, in this process."""
+        context = self.context(failpoint)
+        instant = datetime.fromisoformat(until).replace(tzinfo=UTC) if until else None
+        try:
+            return run_all(context, Scope(instant), replace)
+        finally:
+            context.close()
+
+    def job(self, run: Any, *arguments: Any, failpoint: str = "", **changes: Any) -> Outcome:
+        """One job's `run` function, with a context of its own."""
+        context = self.context(failpoint, **changes)
+        try:
+            return run(context, *arguments)
+        finally:
+            context.close()
+
+    def land(self, path: str, content: str | bytes | Sequence[str], header: str | None = None) -> Path:
+        """Put a file into the landing zone: text, bytes, or lines below a header. `.gz` is compressed."""
+        if not isinstance(content, str | bytes):
+            content = "".join(f"{line}\n" for line in ([header] if header else []) + list(content))
+        data = content.encode() if isinstance(content, str) else content
+        file = self.landing / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(gzip.compress(data, mtime=0) if path.endswith(".gz") and data[:2] != b"\x1f\x8b" else data)
+        return file
+
+    def query(self, statement: str, arguments: Sequence[Any] = ()) -> Rows:
+        """Rows of a query on Gold."""
+        connection = self.context().connect()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, arguments)
+                return cursor.fetchall()
+        finally:
+            connection.close()
+
+    def lake(self, statement: str) -> Rows:
+        """Rows of a query on the lake."""
+        return [tuple(row) for row in self.home.spark.sql(statement).collect()]
+
+    def state(self) -> dict[str, Rows]:
+        """All that the promise covers, as sorted rows: no times of loading, no run ids, no attempts."""
+        frames = {name: ordered(self.query(statement)) for name, statement in GOLD.items()}
+        for name, table in LAKE.items():
+            frame = self.home.spark.read.table(f"lake.{table}")
+            frames[name] = ordered([tuple(row) for row in frame.select(*sorted(frame.columns)).collect()])
+        return frames
+
+    def books(self) -> tuple[int, int, int, int]:
+        """landed, facts, errors, duplicates, each counted where it lies."""
+        (landed,) = self.lake("select count(*) from ecommerce_db.transactions_raw")[0]
+        ((facts, errors, duplicates),) = self.query(
+            "select (select count(*) from fact_transactions), (select count(*) from transactions_error),"
+            " (select coalesce(sum(rows_duplicate), 0)::bigint from ops.etl_runs)"
+        )
+        return landed, facts, errors, duplicates
+
+
+def ordered(rows: Rows) -> Rows:
+    return sorted(rows, key=lambda row: tuple((value is not None, str(value)) for value in row))
+
+
+def assert_same_state(actual: dict[str, Rows], expected: dict[str, Rows]) -> None:
+    """Every frame holds the same rows: none lost, none more."""
+    for name in expected:
+        lost = [row for row in expected[name] if row not in actual[name]]
+        more = [row for row in actual[name] if row not in expected[name]]
+        assert not lost and not more and len(actual[name]) == len(expected[name]), (
+            f"{name}: {len(lost)} rows lost, {len(more)} too many\nlost: {lost[:5]}\ntoo many: {more[:5]}"
+        )
+
+
+TRANSACTIONS = "transaction_id,order_id,stock_code,quantity,invoice_date,customer_id,country_id"
+PRODUCTS = "stock_code,description,category,unit_price,stock_quantity"
+COUNTRIES = "country_id,country_name,region,latitude,longitude"
