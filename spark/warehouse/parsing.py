@@ -20,6 +20,7 @@ csv.field_size_limit(2**31 - 1)
 _COMPLAINTS_SHOWN = 10
 _DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_LINE_END = re.compile(rb"\r\n?|\n")
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,10 @@ def decode(data: bytes, compressed: bool) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise Rejected("WRONG_ENCODING", f"line {line} is not UTF-8 (byte {data[error.start]:#04x})") from None
+        # its position counts from behind a byte order mark
+        before, byte = error.object[: error.start], error.object[error.start]
+        line = len(_LINE_END.findall(before)) + 1
+        raise Rejected("WRONG_ENCODING", f"line {line} is not UTF-8 (byte {byte:#04x})") from None
     if not text.strip():
         raise Rejected("EMPTY", "the file has no header line")
     return text
@@ -67,7 +70,7 @@ def parse(text: str, columns: Sequence[Column]) -> Parsed:
     """Cut a file's text into rows of `columns`. Raises Rejected where the header will not do."""
     lines = list(io.StringIO(text, newline=""))
     records = _records(lines)
-    _, end, header = next(records)
+    _, _, header = next(records, (0, 0, None))
     positions, unknown = _positions(header, columns)
     width = len(header or ())
     absent = width in positions
@@ -103,11 +106,14 @@ def _records(lines: Sequence[str]) -> Iterator[tuple[int, int, list[str] | None]
     Where the quoting is broken, the record's first line alone comes with fields None, and reading
     goes on at the next line: one stray quote must not swallow the rest of the file.
     """
-    position = 0
+    position = start = doomed = 0
 
     def feed() -> Iterator[str]:
         nonlocal position
         while position < len(lines):
+            # a record that went on into this line has failed already: another one would, at the same place
+            if start < position < doomed:
+                raise csv.Error
             position += 1
             yield lines[position - 1]
 
@@ -119,6 +125,7 @@ def _records(lines: Sequence[str]) -> Iterator[tuple[int, int, list[str] | None]
         except StopIteration:
             return
         except csv.Error:
+            doomed = max(doomed, position)
             position = start + 1
             reader = csv.reader(feed(), strict=True)
             yield start, position, None
