@@ -1,19 +1,24 @@
 """The settings of a run: config/warehouse.yaml, .env and the environment, read once, then frozen."""
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import yaml
 from dotenv import dotenv_values
 
 from warehouse.errors import UsageError
-from warehouse.parsing import Column
+from warehouse.parsing import COLUMN_TYPES, Column
 
 PROJECT = Path(__file__).resolve().parents[2]
+SOURCES = ("transactions", "products", "countries")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,52 +65,120 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
     directory = directory or Path.cwd()
     environment = {**_dotenv(directory / ".env"), **(os.environ if environ is None else environ)}
     path = Path(environment.get("WAREHOUSE_CONFIG") or PROJECT / "config" / "warehouse.yaml")
-    try:
-        rules = yaml.safe_load(path.read_text(encoding="utf-8"))
-        home = Path(environment.get("WAREHOUSE_HOME") or directory / ".warehouse").expanduser().absolute()
-        gold_url = environment.get("GOLD_URL") or None
-        return Config(
-            home=home,
-            landing_uri=(environment.get("LANDING_URI") or f"{home.as_uri()}/landing").rstrip("/"),
-            sources={name: _source(name, source) for name, source in rules["sources"].items()},
-            gold_url=gold_url,
-            gold_admin_url=environment.get("GOLD_ADMIN_URL") or gold_url,
-            timezone=ZoneInfo(environment.get("WAREHOUSE_TIMEZONE") or "Europe/London"),
-            spark_master=environment.get("SPARK_MASTER") or "local[*]",
-            spark={key: str(value) for key, value in rules.get("spark", {}).items()}
-            | _spark_options(environment.get("WAREHOUSE_SPARK_OPTIONS", "")),
-            lock_wait_seconds=float(environment.get("WAREHOUSE_LOCK_WAIT") or rules["locks"]["wait_seconds"]),
-            file_bytes=int(rules["limits"]["file_bytes"]),
-            keep_snapshots_days=int(rules["maintenance"]["keep_snapshots_days"]),
-            target_file_bytes=int(rules["maintenance"]["target_file_bytes"]),
-            failpoint=environment.get("WAREHOUSE_FAILPOINT", ""),
-        )
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    except ZoneInfoNotFoundError as error:
-        raise UsageError(f"WAREHOUSE_TIMEZONE: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{path} or the environment has a wrong setting: {error!r}") from None
+    rules = _rules(path)
+
+    def rule(name: str, convert: Callable[[Any], T]) -> T:
+        value = rules
+        for part in name.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                raise UsageError(f"{path}: {name} is missing")
+            value = value[part]
+        return _setting(f"{path}: {name}", convert, value)
+
+    def variable(name: str, convert: Callable[[Any], T], default: object) -> T:
+        return _setting(name, convert, environment.get(name) or default)
+
+    home = variable("WAREHOUSE_HOME", _folder, directory / ".warehouse")
+    gold_url = variable("GOLD_URL", _postgres_url, None)
+    return Config(
+        home=home,
+        landing_uri=(environment.get("LANDING_URI") or f"{home.as_uri()}/landing").rstrip("/"),
+        sources={name: rule(f"sources.{name}", partial(_source, name)) for name in SOURCES},
+        gold_url=gold_url,
+        gold_admin_url=variable("GOLD_ADMIN_URL", _postgres_url, gold_url),
+        timezone=variable("WAREHOUSE_TIMEZONE", ZoneInfo, "Europe/London"),
+        spark_master=environment.get("SPARK_MASTER") or "local[*]",
+        spark=(rule("spark", _texts) if "spark" in rules else {})
+        | variable("WAREHOUSE_SPARK_OPTIONS", _spark_options, ""),
+        lock_wait_seconds=variable("WAREHOUSE_LOCK_WAIT", _seconds, rule("locks.wait_seconds", _seconds)),
+        file_bytes=rule("limits.file_bytes", _whole_number),
+        keep_snapshots_days=rule("maintenance.keep_snapshots_days", _whole_number),
+        target_file_bytes=rule("maintenance.target_file_bytes", _whole_number),
+        failpoint=environment.get("WAREHOUSE_FAILPOINT", ""),
+    )
 
 
 def _dotenv(path: Path) -> dict[str, str]:
-    return {key: value for key, value in dotenv_values(path).items() if value is not None}
+    try:
+        return {key: value for key, value in dotenv_values(path).items() if value is not None}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from None
+
+
+def _rules(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"cannot read {path}: it is not UTF-8") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def _setting(name: str, convert: Callable[[Any], T], value: object) -> T:
+    """A setting in its own type. Raises UsageError naming it."""
+    try:
+        return convert(value)
+    except (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise UsageError(f"{name} is wrong: {error}") from None
+
+
+def _folder(path: str | Path) -> Path:
+    return Path(path).expanduser().absolute()
+
+
+def _postgres_url(url: str | None) -> str | None:
+    if url is None:
+        return None
+    form = "it has to be postgresql://user:password@host:port/database"  # what it is may hold a password
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("postgresql", "postgres") and parts.hostname and parts.port != 0 and parts.path[1:]
+    except ValueError:
+        whole = None
+    if not whole:
+        raise ValueError(form)
+    return url
+
+
+def _seconds(value: object) -> float:
+    seconds = float(str(value))
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{value} is no time to wait, in seconds")
+    return seconds
+
+
+def _whole_number(value: object) -> int:
+    number = int(str(value))
+    if number < 1:
+        raise ValueError(f"{value} is less than 1")
+    return number
 
 
 def _source(name: str, rules: Mapping[str, Any]) -> Source:
+    columns = tuple(
+        Column(column, rule["type"], rule.get("required", False)) for column, rule in rules["columns"].items()
+    )
+    unknown = sorted({str(column.type) for column in columns} - set(COLUMN_TYPES))
+    if unknown:
+        raise ValueError(f"type {', '.join(unknown)} is none of {', '.join(COLUMN_TYPES)}")
     return Source(
         name=name,
-        columns=tuple(
-            Column(column, rule["type"], rule.get("required", False)) for column, rule in rules["columns"].items()
-        ),
+        columns=columns,
         key=rules.get("key"),
-        scd={kind: tuple(columns) for kind, columns in rules.get("scd", {}).items()},
-        window_hours=tuple(rules.get("window_hours", ())),
+        scd={kind: tuple(names) for kind, names in rules.get("scd", {}).items()},
+        window_hours=tuple(int(hour) for hour in rules.get("window_hours", ())),
     )
+
+
+def _texts(options: Mapping[str, object] | None) -> dict[str, str]:
+    return {key: str(value) for key, value in (options or {}).items()}
 
 
 def _spark_options(text: str) -> dict[str, str]:
     """`key=value` pairs separated by spaces."""
-    return dict(pair.split("=", 1) for pair in text.split())
+    pairs = [pair.partition("=") for pair in text.split()]
+    if wrong := [key for key, equals, _ in pairs if not (key and equals)]:
+        raise ValueError(f"'{wrong[0]}' is not key=value")
+    return {key: value for key, _, value in pairs}

@@ -17,6 +17,7 @@ from warehouse.errors import Rejected
 
 csv.field_size_limit(2**31 - 1)
 
+COLUMN_TYPES = ("text", "code", "money", "integer", "latitude", "longitude")
 _COMPLAINTS_SHOWN = 10
 _DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
@@ -25,7 +26,7 @@ _LINE_END = re.compile(rb"\r\n?|\n")
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a source. `type`: text, code, money, integer, latitude or longitude."""
+    """A column of a source; its `type` is one of COLUMN_TYPES."""
 
     name: str
     type: str
