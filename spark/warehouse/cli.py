@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from calendar import monthrange
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -121,9 +122,9 @@ def _parser() -> argparse.ArgumentParser:
 def _instant(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2011-01-31 or 2011-01-31T08:00") from None
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
 def _day(text: str) -> date:
@@ -224,9 +225,11 @@ def months(first: date, last: date) -> list[tuple[date, date]]:
     """The days from first to last, cut at the ends of months."""
     parts = []
     while first <= last:
-        next_month = (first.replace(day=1) + timedelta(days=32)).replace(day=1)
-        parts.append((first, min(last, next_month - timedelta(days=1))))
-        first = next_month
+        month_end = first.replace(day=monthrange(first.year, first.month)[1])
+        parts.append((first, min(last, month_end)))
+        if month_end >= last:
+            break
+        first = month_end + timedelta(days=1)
     return parts
 
 

@@ -15,7 +15,11 @@ _AWAY = re.compile(
     r"(?:Connection refused|ConnectException|UnknownHostException|NoRouteToHost|SocketTimeout|Call From)",
     re.I,
 )
-_ADDRESS = re.compile(r"(?:to|connect to|://)\s*([\w.-]+:\d+)")
+_ADDRESSES = (
+    re.compile(r"(?:to|://)\s*([\w.-]+:\d+)"),
+    re.compile(r"destination host is: \"?([\w.-]+)\"?(:\d+)"),
+    re.compile(r"UnknownHostException: (?!Invalid)([\w.-]+)"),
+)
 
 
 def explain(error: Exception, context: Context) -> WarehouseError:
@@ -27,10 +31,11 @@ def explain(error: Exception, context: Context) -> WarehouseError:
         if "org.postgresql" in text and _AWAY.search(text):
             return WarehouseError(f"Postgres at {_gold_address(context)} is away. {_AGAIN}")
         if _AWAY.search(text):
-            address = _ADDRESS.search(text)
-            service = "the metastore" if "hive" in text.lower() or "thrift" in text.lower() else "HDFS"
-            where = f" at {address[1]}" if address else ""
-            return WarehouseError(f"{service}{where} is away. {_AGAIN}")
+            found = next((match for address in _ADDRESSES if (match := address.search(text))), None)
+            # HDFS says "Call From"; its own trace may well lead through Iceberg's Hive catalog
+            hive = "Call From" not in text and ("hive" in text.lower() or "thrift" in text.lower())
+            where = f" at {''.join(found.groups())}" if found else ""
+            return WarehouseError(f"{'the metastore' if hive else 'HDFS'}{where} is away. {_AGAIN}")
         return WarehouseError(f"{_java_cause(text)} {_AGAIN}")
     return WarehouseError(f"{_first_line(error)}. {_AGAIN}")
 
@@ -55,9 +60,9 @@ def _java_text(error: Exception) -> str:
 
 def _java_cause(text: str) -> str:
     """The innermost cause of a Java stack trace, or else the first line."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in (line.strip().removeprefix(": ") for line in text.splitlines()) if line]
     causes = [line for line in lines if line.startswith("Caused by:")]
     if causes:
         return causes[-1].removeprefix("Caused by:").strip().rstrip(".") + "."
-    telling = [line for line in lines if not line.startswith(("at ", "An error occurred", ":"))]
+    telling = [line for line in lines if not line.startswith(("at ", "An error occurred"))]
     return (telling or lines or ["Spark failed"])[0].rstrip(".") + "."
