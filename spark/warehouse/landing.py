@@ -82,7 +82,8 @@ class LandingFile:
 
 def batch_end(batch_id: str) -> datetime:
     """When a 4-hour window ends (UTC)."""
-    return datetime.strptime(batch_id, "%Y-%m-%dT%H").replace(tzinfo=UTC) + timedelta(hours=4)
+    start = datetime.strptime(batch_id, "%Y-%m-%dT%H").replace(tzinfo=UTC)
+    return start + min(timedelta(hours=4), datetime.max.replace(tzinfo=UTC) - start)
 
 
 def listing(context: Context, source: Source) -> list[LandingFile]:
