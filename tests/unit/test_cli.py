@@ -1,0 +1,257 @@
+"""The command line: how it is called, what it prints, which exit code it gives. No job runs here."""
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from warehouse import cli
+from warehouse.embedded import EmbeddedError
+from warehouse.errors import UsageError, WarehouseError
+from warehouse.ledger import Outcome
+
+
+@pytest.fixture(autouse=True)
+def nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home of its own, and no Spark, no Postgres."""
+
+    def started(*_: object) -> None:
+        raise AssertionError("a server or session was started")
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("WAREHOUSE_HOME", "GOLD_URL", "WAREHOUSE_CONFIG", "WAREHOUSE_LOCK_WAIT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("warehouse.embedded.start_gold", started)
+    monkeypatch.setattr("warehouse.session.build_session", started)
+    monkeypatch.setattr(cli, "_ready", lambda context: None)
+
+
+def usage(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a call in the wrong form is told."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def options(*arguments: str) -> dict[str, object]:
+    parsed = vars(cli._parser().parse_args(arguments))
+    return {name: value for name, value in parsed.items() if name != "command"}
+
+
+# --- Calls ---
+
+
+def test_no_command_and_an_unknown_command_are_wrong_usage(capsys):
+    assert "COMMAND" in usage(capsys)
+    assert "invalid choice: 'nonsense'" in usage(capsys, "nonsense")
+    assert "invalid choice: 'orders'" in usage(capsys, "ingest", "orders")
+
+
+def test_help_names_the_commands_and_the_exit_codes(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "Exit codes: 0 done; 1 failed" in said
+    for command in ("init", "ingest", "gold", "star", "run", "backfill", "status", "gold-url", "sql", "maintain"):
+        assert f"\n    {command} " in said
+
+
+def test_options_are_read_and_have_their_defaults():
+    assert options("run") == {"until": None, "replace": False, "json": False}
+    assert options("ingest", "products", "--replace", "--json") == {
+        "source": "products",
+        "until": None,
+        "replace": True,
+        "json": True,
+    }
+    assert options("backfill", "--from", "2011-01-04", "--to", "2011-02-01") == {
+        "first": date(2011, 1, 4),
+        "last": date(2011, 2, 1),
+        "json": False,
+    }
+    assert options("init") == {"reset": False}
+    assert options("init", "--reset") == {"reset": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2011-01-31", datetime(2011, 1, 31, tzinfo=UTC)),
+        ("2011-01-31T08:00", datetime(2011, 1, 31, 8, tzinfo=UTC)),
+        ("2011-01-31 08:00:30", datetime(2011, 1, 31, 8, 0, 30, tzinfo=UTC)),
+        ("2011-01-31T08:00Z", datetime(2011, 1, 31, 8, tzinfo=UTC)),
+        ("2011-07-31T08:00+01:00", datetime(2011, 7, 31, 7, tzinfo=UTC)),
+    ],
+)
+def test_a_time_without_a_zone_is_utc(text, instant):
+    assert options("gold", "--until", text)["until"] == instant
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2011-02-29", "", "31.01.2011", "0001-01-01T00:00+01:00"])
+def test_what_is_no_time_is_wrong_usage(capsys, text):
+    told = f"argument --until: {text!r} is not a time such as 2011-01-31 or 2011-01-31T08:00"
+    assert told in usage(capsys, "run", "--until", text)
+
+
+@pytest.mark.parametrize("text", ["2011-02-29", "2011-01-31T08:00", "today"])
+def test_what_is_no_day_is_wrong_usage(capsys, text):
+    told = f"argument --from: {text!r} is not a day such as 2011-01-31"
+    assert told in usage(capsys, "backfill", "--from", text, "--to", "2011-03-01")
+
+
+def test_a_backfill_needs_both_days(capsys):
+    assert "--to" in usage(capsys, "backfill", "--from", "2011-01-01")
+
+
+def test_a_backfill_backwards_is_wrong_usage(capsys):
+    assert cli.main(["backfill", "--from", "2011-02-01", "--to", "2011-01-01"]) == 2
+    assert capsys.readouterr().err == "warehouse: --from 2011-02-01 is after --to 2011-01-01\n"
+
+
+# --- Exit codes ---
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (WarehouseError("the books do not balance"), 1, "the books do not balance"),
+        (UsageError("no such table"), 2, "no such table"),
+        (EmbeddedError("no Java 17 or 21"), 1, "no Java 17 or 21"),
+        (
+            KeyboardInterrupt(),
+            1,
+            "interrupted; nothing was half-written, the next run goes on from here",
+        ),
+        (
+            OSError(28, "No space left on device", "/data"),
+            1,
+            "[Errno 28] No space left on device: '/data'. Nothing was half-written; run the same command again.",
+        ),
+        (
+            psycopg2.OperationalError("connection refused\n\tIs the server running?"),
+            1,
+            "Gold (Postgres) at the embedded server (its log: postgres/server.log in WAREHOUSE_HOME) is away: "
+            "connection refused. Nothing was half-written; run the same command again.",
+        ),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_an_exit_code(capsys, monkeypatch, error, code, said):
+    def fail(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "_status", fail)
+    assert cli.main(["status"]) == code
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", f"warehouse: {said}\n")
+
+
+def test_a_wrong_setting_is_exit_code_2_before_anything_starts(capsys, monkeypatch):
+    monkeypatch.setenv("WAREHOUSE_LOCK_WAIT", "soon")
+    assert cli.main(["run"]) == 2
+    assert capsys.readouterr().err.startswith("warehouse: WAREHOUSE_LOCK_WAIT is wrong: ")
+
+
+@pytest.mark.parametrize("error", [None, WarehouseError("failed")])
+def test_what_was_opened_is_closed_however_a_command_ends(monkeypatch, error):
+    closed = []
+
+    def command(context, _):
+        context._opened.append(lambda: closed.append("first"))
+        context._opened.append(lambda: closed.append("second"))
+        if error:
+            raise error
+        return 0
+
+    monkeypatch.setattr(cli, "_status", command)
+    cli.main(["status"])
+    assert closed == ["second", "first"]
+
+
+def test_an_error_of_the_program_itself_is_not_hidden(monkeypatch):
+    def fail(*_: object) -> int:
+        raise AssertionError("a bug")
+
+    monkeypatch.setattr(cli, "_status", fail)
+    with pytest.raises(AssertionError, match="a bug"):
+        cli.main(["status"])
+
+
+def test_a_job_script_is_its_command_with_the_arguments_of_the_script(monkeypatch):
+    called = []
+    monkeypatch.setattr("sys.argv", ["ingest_products.py", "--until", "2011-01-31"])
+    monkeypatch.setitem(cli.INGEST, "products", lambda _, scope, replacing: called.append((scope, replacing)))
+    monkeypatch.setattr(cli, "_report", lambda *_: 3)
+    assert cli.job_main("ingest", "products") == 3
+    assert called == [(cli.Scope(datetime(2011, 1, 31, tzinfo=UTC)), False)]
+
+
+# --- What is printed ---
+
+LOADED = Outcome("ingest products", "2 rows from 1 files, 1 rejected", 1, {"rows": 2, "at": date(2011, 1, 4)})
+IDLE = Outcome("star")
+
+
+def test_outcomes_are_printed_a_line_a_job(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "run_all", lambda context, scope, replacing, report: [report(o) or o for o in job_list])
+    job_list = [LOADED, IDLE]
+    assert cli.main(["run"]) == 3
+    assert capsys.readouterr().out == (
+        "ingest products: 2 rows from 1 files, 1 rejected\nstar: nothing pending\n"
+    )  # fmt: skip
+    job_list = [IDLE]
+    assert cli.main(["run"]) == 0
+
+
+def test_outcomes_are_printed_as_json_for_scripts(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "run_all", lambda *_: [LOADED, IDLE])
+    assert cli.main(["run", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out) == [
+        {"job": "ingest products", "summary": LOADED.line, "rejected": 1, "rows": 2, "at": "2011-01-04"},
+        {"job": "star", "summary": "nothing pending", "rejected": 0},
+    ]
+
+
+def test_a_backfill_goes_month_by_month_each_with_a_run_id_of_its_own(capsys, monkeypatch):
+    scopes, run_ids = [], set()
+
+    def run_all(context, scope):
+        scopes.append((scope.since, scope.last, scope.until))
+        run_ids.add(context.run_id)
+        return [LOADED if len(scopes) == 1 else IDLE]
+
+    monkeypatch.setattr(cli, "run_all", run_all)
+    assert cli.main(["backfill", "--from", "2011-01-31", "--to", "2011-02-02"]) == 3
+    assert scopes == [
+        (date(2011, 1, 31), date(2011, 1, 31), None),
+        (date(2011, 2, 1), date(2011, 2, 2), None),
+    ]
+    assert len(run_ids) == 2
+    assert capsys.readouterr().out.splitlines() == [
+        "2011-01-31 to 2011-01-31",
+        f"ingest products: {LOADED.line}",
+        "2011-02-01 to 2011-02-02",
+        "star: nothing pending",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "parts"),
+    [
+        ("2011-01-04", "2011-01-04", [("2011-01-04", "2011-01-04")]),
+        ("2011-01-31", "2011-02-01", [("2011-01-31", "2011-01-31"), ("2011-02-01", "2011-02-01")]),
+        (
+            "2011-12-15",
+            "2012-02-29",
+            [("2011-12-15", "2011-12-31"), ("2012-01-01", "2012-01-31"), ("2012-02-01", "2012-02-29")],
+        ),
+        ("9999-11-30", "9999-12-31", [("9999-11-30", "9999-11-30"), ("9999-12-01", "9999-12-31")]),
+        ("2011-02-01", "2011-01-31", []),
+    ],
+)
+def test_days_are_cut_at_the_ends_of_months(first, last, parts):
+    days = date.fromisoformat
+    assert cli.months(days(first), days(last)) == [(days(a), days(b)) for a, b in parts]

@@ -1,0 +1,140 @@
+"""What broke, in one line: service, address, what to do."""
+
+from pathlib import Path
+
+import psycopg2
+import pytest
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+
+from warehouse.config import load
+from warehouse.faults import explain
+from warehouse.session import Context
+
+AGAIN = "Nothing was half-written; run the same command again."
+CLUSTER = "postgresql://etl:secret@gold.shop:6543/ecommerce_gold"
+REFUSED = "java.net.ConnectException: Connection refused"
+
+
+class JavaError(Py4JJavaError):
+    """An error of the Java side as Py4J shows it, without a Java side."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class SparkError(PySparkException):
+    """An error that PySpark translated, with the stack trace that it keeps."""
+
+    def __init__(self, message: str, trace: str = "") -> None:
+        super().__init__(message)
+        self.trace = trace
+
+    def getStackTrace(self) -> str:  # noqa: N802 - PySpark's name
+        return self.trace
+
+
+def said(error: Exception, gold_url: str = CLUSTER) -> str:
+    context = Context(load({"GOLD_URL": gold_url}, Path(__file__).parent))
+    explained = explain(error, context)
+    assert explained.exit_code == 1
+    assert "\n" not in str(explained)
+    assert "secret" not in str(explained)
+    return str(explained)
+
+
+def test_gold_away_names_its_host_and_port():
+    error = psycopg2.OperationalError('connection to server at "gold.shop", port 6543 failed: refused\n\tIs it up?')
+    assert said(error) == (
+        "Gold (Postgres) at gold.shop:6543 is away:"
+        f' connection to server at "gold.shop", port 6543 failed: refused. {AGAIN}'
+    )
+
+
+def test_gold_away_without_a_port_in_its_url_names_the_usual_one():
+    assert "at gold.shop:5432 is away" in said(
+        psycopg2.OperationalError("refused"), "postgresql://gold.shop/ecommerce_gold"
+    )
+
+
+def test_the_embedded_gold_away_names_its_log():
+    assert said(psycopg2.OperationalError(""), "").startswith(
+        "Gold (Postgres) at the embedded server (its log: postgres/server.log in WAREHOUSE_HOME) is away: "
+    )
+
+
+@pytest.mark.parametrize("kind", [JavaError, SparkError])
+def test_gold_away_from_spark_names_its_host_and_port(kind):
+    error = kind(f"org.postgresql.util.PSQLException: Connection to gold.shop:6543 refused.\nCaused by: {REFUSED}")
+    assert said(error) == f"Postgres at gold.shop:6543 is away. {AGAIN}"
+
+
+def test_a_cause_that_stands_in_the_stack_trace_alone_is_found():
+    error = SparkError("Job aborted", f"org.postgresql.util.PSQLException\nCaused by: {REFUSED}")
+    assert said(error) == f"Postgres at gold.shop:6543 is away. {AGAIN}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Call From worker/10.0.0.5 to namenode:8020 failed on connection exception: {REFUSED}",
+        "java.net.NoRouteToHostException: No Route to Host from worker/10.0.0.5 to namenode:8020 failed",
+        "java.net.UnknownHostException: Invalid host name: local host is: (unknown);"
+        ' destination host is: "namenode":8020; java.net.UnknownHostException',
+        "org.apache.hadoop.net.ConnectTimeoutException: Call From worker/10.0.0.5 to namenode:8020 failed on socket"
+        " timeout exception: SocketTimeoutException",
+    ],
+)
+def test_hdfs_away_names_its_host_and_port(text):
+    assert said(JavaError(text)) == f"HDFS at namenode:8020 is away. {AGAIN}"
+
+
+def test_a_host_that_nobody_knows_is_named():
+    error = JavaError("java.lang.IllegalArgumentException: java.net.UnknownHostException: namenode\n\tat a.b")
+    assert said(error) == f"HDFS at namenode is away. {AGAIN}"
+
+
+def test_hdfs_away_under_a_table_of_the_metastore_is_hdfs():
+    trace = (
+        f"Call From worker/10.0.0.5 to namenode:8020 failed on connection exception: {REFUSED}\n"
+        "\tat org.apache.iceberg.hive.HiveTableOperations.doRefresh(HiveTableOperations.java:153)"
+    )
+    assert said(SparkError("Failed to read", trace)) == f"HDFS at namenode:8020 is away. {AGAIN}"
+
+
+def test_the_metastore_away_is_named_with_its_address_where_it_is_told():
+    error = JavaError(f"org.apache.thrift.transport.TTransportException: thrift://metastore:9083 {REFUSED}")
+    assert said(error) == f"the metastore at metastore:9083 is away. {AGAIN}"
+    error = JavaError(f"MetaException: Could not connect to Hive meta store using any of the URIs provided. {REFUSED}")
+    assert said(error) == f"the metastore is away. {AGAIN}"
+
+
+def test_another_java_error_is_told_by_its_innermost_cause():
+    error = JavaError(
+        "An error occurred while calling o1.save.\n: org.apache.spark.SparkException: Job aborted\n"
+        "\tat org.apache.spark.Some.method(Some.scala:1)\nCaused by: java.io.IOException: wrapped\n"
+        "\tat org.apache.spark.Other.method(Other.scala:2)\nCaused by: java.io.IOException: No space left on device.\n"
+    )
+    assert said(error) == f"java.io.IOException: No space left on device. {AGAIN}"
+
+
+def test_a_java_error_without_a_cause_is_told_by_its_first_line():
+    error = JavaError(
+        "An error occurred while calling o1.save.\n: org.apache.spark.SparkException: Job aborted\n\tat a.b"
+    )
+    assert said(error) == f"org.apache.spark.SparkException: Job aborted. {AGAIN}"
+    assert said(SparkError("[DIVIDE_BY_ZERO] Division by zero.\nat line 1")) == (
+        f"[DIVIDE_BY_ZERO] Division by zero. {AGAIN}"
+    )
+
+
+def test_an_error_without_any_text_still_says_something():
+    assert said(JavaError("")) == f"Spark failed. {AGAIN}"
+    assert said(OSError()) == f"OSError(). {AGAIN}"
+
+
+def test_any_other_error_keeps_its_first_line():
+    assert said(OSError("disk full.\nsecond line")) == f"disk full. {AGAIN}"
