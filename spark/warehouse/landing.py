@@ -27,6 +27,7 @@ from warehouse.session import CATALOG, Context
 _ROWS_A_BATCH = 20_000
 _NO_BYTES = hashlib.sha256(b"").hexdigest()
 Prepare = Callable[[DataFrame], DataFrame]
+_ROOT = re.compile(r"^[a-z][a-z0-9+.-]*:(//[^/]*)?", re.IGNORECASE)
 _GLOB = re.compile(r"([\\{}\[\]*?])")
 
 
@@ -90,18 +91,20 @@ def listing(context: Context, source: Source) -> list[LandingFile]:
     """The complete files of a source, in the order of their windows or dates."""
     folder = f"{context.config.landing_uri}/{source.name}"
     try:
-        files = context.spark.read.format("binaryFile").load(folder)
+        # recursive, because Spark would otherwise take a folder in there for a partition and fail
+        files = context.spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(folder)
         told = files.select("path", F.unix_millis("modificationTime"), "length").collect()
     except AnalysisException as error:
         if error.getCondition() == "PATH_NOT_FOUND":
             return []
         raise
     # Spark lists empty files, but reads none of them: they have no time of their own here
-    sizes = {unquote(uri).rpartition("/")[2]: (unquote(uri), 0, 0) for uri in files.inputFiles()}
-    sizes |= {uri.rpartition("/")[2]: (uri, modified, size) for uri, modified, size in told}
+    sizes = {_path(unquote(uri)): (unquote(uri), 0, 0) for uri in files.inputFiles()}
+    sizes |= {_path(uri): (uri, modified, size) for uri, modified, size in told}
     found = []
-    for name, (uri, modified, size) in sizes.items():
-        if uri.split("/")[-2] != source.name or name.startswith((".", "_")) or name.endswith(".tmp"):
+    for path, (uri, modified, size) in sizes.items():
+        name = path.removeprefix(_path(folder) + "/")
+        if "/" in name or name.startswith((".", "_")) or name.endswith(".tmp"):
             continue
         modified_at = datetime.fromtimestamp(modified / 1000, UTC)
         file = _named(source, LandingFile(f"{source.name}/{name}", uri, size, modified_at), name)
@@ -111,6 +114,11 @@ def listing(context: Context, source: Source) -> list[LandingFile]:
             file = replace(file, status="REJECTED", reason=f"TOO_LARGE: over {context.config.file_bytes} bytes")
         found.append(file)
     return sorted(found, key=lambda file: (file.slot, file.path))
+
+
+def _path(uri: str) -> str:
+    """A URI without scheme and host, which Spark writes in more ways than one."""
+    return _ROOT.sub("", uri)
 
 
 def _named(source: Source, file: LandingFile, name: str) -> LandingFile:

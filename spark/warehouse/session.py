@@ -113,6 +113,8 @@ def _embedded_settings(config: Config) -> dict[str, str]:
     os.environ["JAVA_HOME"] = str(embedded.java_home(config.home))
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    if os.environ.get("LC_ALL") in ("C", "POSIX"):
+        os.environ["LC_ALL"] = "C.UTF-8"  # else Java passes over files whose names are not ASCII
     server = embedded.start_gold(config.home)
     jars = [str(jar) for jar in embedded.jars()]
     catalog = f"spark.sql.catalog.{CATALOG}"
