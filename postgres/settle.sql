@@ -149,7 +149,8 @@ begin
         select e.error_id, e.transaction_key
         from transactions_error as e
         where
-            (e.transaction_key in (select k.transaction_key from known as k) and e.status = 'OPEN')
+            (e.transaction_key in (select c.transaction_key from staging.contested as c) and e.status = 'OPEN')
+            or e.error_id in (select d.row_id from staging.decided as d where d.origin = 'T')
             or (e.reason = 'MALFORMED' and e.batch_id in (select b.batch_id from staging.redecided_batches as b));
 
         -- facts that change or go: the star's copy is stale

@@ -1,5 +1,6 @@
 -- Gold's tables. Every column says what it holds; docs/data-dictionary.md is made from here.
 -- Times named *_at are instants (timestamptz); invoice_date is UTC without a zone, as it landed.
+create schema if not exists public;
 create schema if not exists ops;
 create schema if not exists staging;
 comment on schema ops is 'The ledger: runs, landed files, watermarks and what the star schema has yet to follow.';

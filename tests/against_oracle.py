@@ -10,7 +10,7 @@ from oracle import expected
 def assert_agrees_with_oracle(warehouse: Warehouse, files: Iterable[Path] | None = None) -> None:
     """Facts, errors, duplicates, dimensions and the star are what the landing zone says they must be."""
     said = expected(warehouse.landing, files=files)
-    effective = {sk: day for sk, day in warehouse.lake("select product_sk, effective_date from ecommerce_db.products")}
+    effective = dict(warehouse.lake("select product_sk, effective_date from ecommerce_db.products"))
     codes = dict(warehouse.lake("select country_sk, country_id from ecommerce_dw.dim_countries"))
     people = dict(warehouse.lake("select customer_sk, customer_id from ecommerce_dw.dim_customers"))
     facts = warehouse.query(

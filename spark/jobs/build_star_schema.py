@@ -26,8 +26,9 @@ class Feed:
 
 
 def run(context: Context, rebuild: bool = False) -> Outcome:
-    with ledger.job(context, "star") as outcome:
-        if rebuild or (not lake.row_count(context.spark, FACT) and _facts_in_gold(context)):
+    with ledger.job(context, "star", apart_from=["gold"]) as outcome:
+        tables = lake.identity(context.spark, lake.STAR)
+        if rebuild or tables is None or tables != ledger.watermark(context.gold, "star.tables"):
             _start_anew(context)
         feed = _feed(context)
         changed = {
@@ -56,16 +57,23 @@ def _feed(context: Context) -> Feed:
 
 
 def _start_anew(context: Context) -> None:
-    """Empty what follows Gold, and let all of Gold be new to it."""
-    for table in (FACT, f"{lake.STAR}.dim_customers"):
+    """Empty what follows Gold, and let all of Gold be new to it.
+
+    On demand, and where Gold did not fill these very tables: they, or Gold itself, were made anew since.
+    """
+    with context.gold.cursor() as cursor:  # before the tables are touched, so that a run cut short here starts anew
+        cursor.execute("delete from ops.watermarks where name like 'star.%'")
+    context.gold.commit()
+    lake.create(context.spark)
+    for table in (FACT, f"{lake.STAR}.dim_customers", f"{lake.STAR}.dim_dates"):
         lake.overwrite(context.spark, table, None)
     with context.gold.cursor() as cursor:
         cursor.execute(
-            "delete from ops.watermarks where name like 'star.%'; delete from dim_customers;"
-            " delete from ops.star_stale; delete from ops.star_feed;"
+            "delete from dim_customers; delete from ops.star_stale; delete from ops.star_feed;"
             " insert into ops.star_feed (loaded_at, run_id, facts)"
             " select loaded_at, 'rebuild', count(*) from fact_transactions group by loaded_at"
         )
+    ledger.move_watermark(context.gold, "star.tables", lake.identity(context.spark, lake.STAR))
     context.gold.commit()
 
 

@@ -15,7 +15,8 @@ FOLLOWED = {
 
 
 def run(context: Context) -> Outcome:
-    with ledger.job(context, "maintain") as outcome:
+    writers = [f"ingest {source}" for source in context.config.sources] + ["gold", "star"]
+    with ledger.job(context, "maintain", apart_from=writers) as outcome:
         for source in context.config.sources.values():
             landing.reconcile(context, source)
         rewritten = expired = 0

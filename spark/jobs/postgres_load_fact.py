@@ -25,15 +25,15 @@ STAGED = ("fate", "row_id", "transaction_key", "batch_id", *IN_FACT, *IN_ERROR)
 
 
 def run(context: Context, scope: Scope) -> Outcome:
-    with ledger.job(context, "gold") as outcome:
+    with ledger.job(context, "gold", apart_from=["ingest transactions"]) as outcome:
         reconcile(context, context.config.sources["transactions"])
         window = gather.unsettled(context.gold, scope)
         reference = gather.reference(context)
-        if not (window.batches or window.redecided or reference.changed):
+        if not (window.entries or reference.changed):
             return outcome
         gold.open_staging(context, window.redecided)
         if window.batches:
-            _stage(context, facts.decide(gather.new_rows(context, window.batches), *reference.now), "N")
+            _stage(context, facts.decide(gather.new_rows(context, window), *reference.now), "N")
         if reference.changed and gather.has_history(context.gold):
             gather.stage_changes(context, reference)
             touched = gather.touched_facts(context).unionByName(gather.touched_errors(context))

@@ -10,7 +10,14 @@ from typing import Any
 
 import psycopg2
 from py4j.protocol import Py4JError
-from pyspark.errors import AnalysisException, ParseException, PySparkException
+from pyspark.errors import (
+    AnalysisException,
+    ArithmeticException,
+    DateTimeException,
+    NumberFormatException,
+    ParseException,
+    PySparkException,
+)
 
 from jobs import (
     build_star_schema,
@@ -34,6 +41,8 @@ INGEST = {
     "countries": ingest_countries.run,
     "transactions": ingest_transactions.run,
 }
+
+QUERY_ERRORS = (AnalysisException, ParseException, ArithmeticException, DateTimeException, NumberFormatException)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -247,10 +256,11 @@ def _gold_url(context: Context, options: Any) -> int:
 def _sql(context: Context, options: Any) -> int:
     _ready(context)
     try:
-        rows = context.spark.sql(options.query)
-    except (AnalysisException, ParseException) as error:
-        raise UsageError(str(error).splitlines()[0]) from None
-    monitor.show_rows(rows.columns, [tuple(row) for row in rows.collect()], options.json)
+        frame = context.spark.sql(options.query)
+        rows = [tuple(row) for row in frame.collect()]
+    except QUERY_ERRORS as error:
+        raise UsageError(" ".join(str(error).strip().splitlines()[:1])) from None
+    monitor.show_rows(frame.columns, rows, options.json)
     return 0
 
 

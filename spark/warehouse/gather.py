@@ -1,9 +1,10 @@
 """What the Gold job must decide: new rows, contested groups, and rows that reference data touches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from psycopg2.extensions import connection as Connection
+from psycopg2.extras import execute_values
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -20,13 +21,20 @@ PRODUCTS, COUNTRIES = f"{lake.BRONZE}.products", f"{lake.BRONZE}.countries"
 class Window:
     """Contents of transaction files that this run settles, and what it takes back.
 
-    `batches`: windows with new files; `redecided`: windows that are decided anew as a whole, because
-    a file was replaced or got a lesser name. `landed`: by how many rows Bronze grew since.
+    `contents` (window, sha256) are new; `entries` (path, sha256) are their lines in the record.
+    `redecided`: windows that are decided anew as a whole, because a file was replaced or got a lesser
+    name. `landed`: by how many rows Bronze grew since the last settle.
     """
 
-    batches: tuple[str, ...]
+    contents: frozenset[tuple[str, str]]
     redecided: tuple[str, ...]
+    entries: tuple[tuple[str, str], ...]
     landed: int
+
+    @property
+    def batches(self) -> list[str]:
+        """Windows with new files that are not decided anew anyway."""
+        return sorted({batch for batch, _ in self.contents} - set(self.redecided))
 
 
 def unsettled(gold_connection: Connection, scope: Scope) -> Window:
@@ -34,50 +42,35 @@ def unsettled(gold_connection: Connection, scope: Scope) -> Window:
     with gold_connection.cursor() as cursor:
         cursor.execute(
             """
-            with files as (
-                select path, sha256, batch_id, rows, status, settled_run
-                from ops.landed_files where batch_id is not null
-            )
-            select n.batch_id, n.rows, 'new' from files as n
-            where n.status = 'LOADED' and n.settled_run is null and n.rows > 0
-            union all
-            select n.batch_id, n.rows, 'renamed' from files as n
-            where n.status = 'LOADED' and n.settled_run is null and n.rows = 0
-            union all
-            select n.batch_id, n.rows, 'replaced' from files as n
-            where n.status = 'REJECTED' and n.settled_run is not null and n.rows > 0
+            select l.path, l.sha256, l.batch_id, l.rows, l.status = 'LOADED' as loaded
+            from ops.landed_files as l
+            where l.batch_id is not null
+            and (l.status = 'LOADED' and l.settled_run is null or l.status = 'REJECTED' and l.settled_run is not null)
             """
         )
-        rows = [
-            (batch, count, kind)
-            for batch, count, kind in cursor
-            if scope.until is None or batch_end(batch) <= scope.until
-        ]
-    redecided = {batch for batch, _, kind in rows if kind != "new"}
-    new = {batch for batch, _, kind in rows if kind == "new"}
-    landed = sum(-count if kind == "replaced" else count for _, count, kind in rows)
-    return Window(tuple(sorted(new - redecided)), tuple(sorted(redecided)), landed)
+        files = [file for file in cursor if scope.until is None or batch_end(file[2]) <= scope.until]
+    new = [(batch, sha256) for _, sha256, batch, rows, loaded in files if loaded and rows]
+    anew = {batch for _, _, batch, rows, loaded in files if not (loaded and rows)}
+    landed = sum(rows if loaded else -rows for _, _, _, rows, loaded in files)
+    entries = tuple((path, sha256) for path, sha256, *_ in files)
+    return Window(frozenset(new), tuple(sorted(anew)), entries, landed)
 
 
 def mark_settled(gold_connection: Connection, window: Window, run_id: str) -> None:
-    """Note that these windows are in Gold, once the caller commits."""
-    batches = [*window.batches, *window.redecided]
-    with gold_connection.cursor() as cursor:
-        cursor.execute(
-            "update ops.landed_files set settled_run = %s"
-            " where status = 'LOADED' and settled_run is null and batch_id = any(%s)",
-            (run_id, batches),
-        )
-        cursor.execute(
-            "update ops.landed_files set settled_run = null"
-            " where status = 'REJECTED' and settled_run is not null and batch_id = any(%s)",
-            (batches,),
-        )
+    """Note that these files are in Gold (or, replaced, no longer), once the caller commits."""
+    if window.entries:
+        with gold_connection.cursor() as cursor:
+            execute_values(
+                cursor,
+                "update ops.landed_files as l set settled_run = case when l.status = 'LOADED' then n.run_id end"
+                " from (values %s) as n (path, sha256, run_id) where l.path = n.path and l.sha256 = n.sha256",
+                [(path, sha256, run_id) for path, sha256 in window.entries],
+            )
 
 
-def new_rows(context: Context, batches: Sequence[str]) -> DataFrame:
+def new_rows(context: Context, window: Window) -> DataFrame:
     """The Bronze rows of contents that no run has settled."""
-    return _bronze(context, batches, unsettled_only=True)
+    return _bronze(context, window.batches, lambda content, settled: content in window.contents)
 
 
 def contested(context: Context, batches: Sequence[str], settling: Window) -> DataFrame:
@@ -85,18 +78,17 @@ def contested(context: Context, batches: Sequence[str], settling: Window) -> Dat
 
     `batches`: the windows in which they are. Only contents count that are settled, or are by this run.
     """
-    in_run = set(settling.batches) | set(settling.redecided)
     keys = gold.query(context, "select transaction_key as _key from staging.contested")
     return (
-        _bronze(context, batches, unsettled_only=False, also=in_run)
+        _bronze(context, batches, lambda content, settled: settled or content in settling.contents)
         .join(keys, facts.code("transaction_id") == F.col("_key"), "left")
         .where(F.col("_key").isNotNull() | F.col("batch_id").isin(list(settling.redecided)))
         .drop("_key")
     )
 
 
-def _bronze(context: Context, batches: Sequence[str], unsettled_only: bool, also: set[str] | None = None) -> DataFrame:
-    """Rows of accepted contents, each under the least name that its content landed with in its window."""
+def _bronze(context: Context, batches: Sequence[str], wanted: Callable[[tuple[str, str], bool], bool]) -> DataFrame:
+    """Rows of the wanted contents, each under the least name that its content landed with in its window."""
     with context.gold.cursor() as cursor:
         cursor.execute(
             """
@@ -107,9 +99,7 @@ def _bronze(context: Context, batches: Sequence[str], unsettled_only: bool, also
             (list(batches),),
         )
         contents = [
-            (batch, sha256, path)
-            for batch, sha256, path, settled in cursor
-            if (not settled if unsettled_only else settled or batch in (also or ()))
+            (batch, sha256, path) for batch, sha256, path, settled in cursor if wanted((batch, sha256), settled)
         ]
     accepted = context.spark.createDataFrame(contents, "batch_id string, file_sha256 string, path string")
     return (

@@ -1,5 +1,6 @@
 """The Iceberg tables: where they stand, what changed between two snapshots, MERGE."""
 
+import zlib
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -37,6 +38,14 @@ def snapshot_id(spark: SparkSession, table: str) -> int | None:
     """The current snapshot of a table; None while it is empty."""
     snapshot = _iceberg(spark, table).currentSnapshot()
     return None if snapshot is None else int(snapshot.snapshotId())
+
+
+def identity(spark: SparkSession, namespace: str) -> int | None:
+    """Tells the tables of a namespace from others of the same names; None where one is missing."""
+    tables = [f"{namespace}.{table}" for table in TABLES[namespace]]
+    if not all(spark.catalog.tableExists(f"{CATALOG}.{table}") for table in tables):
+        return None
+    return zlib.crc32(" ".join(str(_iceberg(spark, table).uuid()) for table in tables).encode())
 
 
 def has_snapshot(spark: SparkSession, table: str, snapshot: int | None) -> bool:

@@ -317,7 +317,7 @@ def record(gold: Connection, files: Sequence[LandingFile], run_id: str, at: date
             (f.reason or "").replace("\0", "␀") or None,
             at,
             f.modified_at,
-            None if f.brings_rows else run_id,
+            None if f.brings_rows and f.rows else run_id,
         )
         for f in files
     ]

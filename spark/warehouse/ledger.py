@@ -1,7 +1,7 @@
 """The ledger: one line a job and run, its lock, and how far each job has followed the lake."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,14 +28,15 @@ class Outcome:
 
 
 @contextmanager
-def job(context: Context, name: str) -> Iterator[Outcome]:
+def job(context: Context, name: str, apart_from: Sequence[str] = ()) -> Iterator[Outcome]:
     """Run a job's body under its lock, with a ledger line that ends with what the body committed.
 
     The body leaves its last writes uncommitted in `context.gold` and fills the outcome: the line is
     closed and committed with them. On an exception nothing of it stays but a FAILED line.
+    `apart_from`: jobs that must not run meanwhile, because this one goes by what they commit.
     """
     outcome = Outcome(name)
-    with _lock(context, name), context.gold as gold:
+    with _locks(context, name, {name, *apart_from}) as locks, context.gold as gold:
         with gold.cursor() as cursor:
             # whoever holds the lock is alone: a line still running belongs to a run that was killed
             cursor.execute(
@@ -50,6 +51,7 @@ def job(context: Context, name: str) -> Iterator[Outcome]:
         gold.commit()
         try:
             yield outcome
+            _fail_unless_alive(locks)
             _close(gold, context.run_id, outcome)
             gold.commit()
         except Exception as error:
@@ -82,34 +84,55 @@ def _fail(gold: Connection, run_id: str, name: str, error: Exception) -> None:
         )
 
 
+_HOLDER = """
+select coalesce(max(r.job || ' of run ' || r.run_id || ' (since ' || to_char(r.started_at, 'HH24:MI:SS') || ' UTC)'),
+    'another run')
+from pg_locks as l
+inner join pg_stat_activity as a on l.pid = a.pid
+inner join ops.etl_runs as r on a.application_name = 'warehouse ' || r.run_id and r.status = 'RUNNING'
+where l.locktype = 'advisory' and l.granted and l.database = (select oid from pg_database where datname = a.datname)
+    and l.classid = hashtext('warehouse')::oid and l.objid = hashtext(%s)::oid
+"""
+
+
 @contextmanager
-def _lock(context: Context, name: str) -> Iterator[None]:
-    """Hold the job's advisory lock; wait for another run of it, then give up."""
+def _locks(context: Context, job: str, names: set[str]) -> Iterator[Connection]:
+    """Hold the advisory locks of jobs; wait for another run that does, then give up.
+
+    They are taken in one order everywhere, so that no two runs wait for each other.
+    """
     connection = context.connect()
     connection.autocommit = True
     try:
         deadline = time.monotonic() + context.config.lock_wait_seconds
-        waited = False
-        with connection.cursor() as cursor:
-            while True:
-                cursor.execute("select pg_try_advisory_lock(hashtext('warehouse'), hashtext(%s))", (name,))
-                if cursor.fetchone() == (True,):
-                    break
-                cursor.execute(
-                    "select coalesce(max(run_id || ' (since ' || to_char(started_at, 'HH24:MI:SS') || ' UTC)'),"
-                    " 'another run') from ops.etl_runs where job = %s and status = 'RUNNING'",
-                    (name,),
-                )
-                (holder,) = cursor.fetchone() or ("another run",)
-                if time.monotonic() >= deadline:
-                    raise WarehouseError(f"`{name}` is already running: {holder}. Nothing was done; try again.")
-                if not waited:
-                    context.say(f"{name}: waiting for {holder}")
-                    waited = True
-                time.sleep(0.2)
-        yield
+        for name in sorted(names):
+            _wait_for_lock(context, connection, job, name, deadline)
+        yield connection
     finally:
         connection.close()
+
+
+def _wait_for_lock(context: Context, connection: Connection, job: str, name: str, deadline: float) -> None:
+    waited = False
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute("select pg_try_advisory_lock(hashtext('warehouse'), hashtext(%s))", (name,))
+            if cursor.fetchone() == (True,):
+                return
+            cursor.execute(_HOLDER, (name,))
+            (holder,) = cursor.fetchone() or ("another run",)
+            if time.monotonic() >= deadline:
+                raise WarehouseError(f"`{job}` has to wait for {holder}. Nothing was done; try again.")
+            if not waited:
+                context.say(f"{job}: waiting for {holder}")
+                waited = True
+            time.sleep(0.2)
+
+
+def _fail_unless_alive(locks: Connection) -> None:
+    """Where the session that holds the locks has been ended, another run may be at work by now."""
+    with locks.cursor() as cursor:
+        cursor.execute("select")
 
 
 def watermark(gold: Connection, name: str) -> int | None:

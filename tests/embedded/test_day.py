@@ -1,7 +1,5 @@
 """The synthetic days with planted faults, end to end, against the truth file and the oracle."""
 
-import json
-import shutil
 from datetime import date
 
 import pytest

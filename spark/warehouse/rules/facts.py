@@ -28,8 +28,9 @@ WHITESPACE = (
     " \t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
     "\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
-_INTEGER = r"^[+-]?[0-9]+$"
-_INSTANT = r"^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$"
+# \z, because $ would let a line end follow, which the casts pass over
+_INTEGER = r"^[+-]?[0-9]+\z"
+_INSTANT = r"^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\z"
 _LARGEST_AMOUNT = "99999999999999.9999"
 
 
@@ -146,7 +147,7 @@ def judge(rows: DataFrame, versions: DataFrame, countries: DataFrame) -> DataFra
             F.col("product_sk").isNull(),
             F.concat(F.col("stock_code"), F.lit(" had no price yet on "), F.to_date("invoice_date").cast("string")),
         )
-        .otherwise(F.lit(f"quantity × unit_price is beyond {_LARGEST_AMOUNT}"))
+        .when(reason.isNotNull(), F.lit(f"quantity × unit_price is beyond {_LARGEST_AMOUNT}"))
     )
     judged = looked_up.withColumns(
         {

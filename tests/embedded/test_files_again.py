@@ -1,0 +1,222 @@
+"""Files that come again: the same, under other names, changed, replaced and replaced back."""
+
+import os
+
+import pytest
+from against_oracle import assert_agrees_with_oracle
+from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, assert_same_state
+from small_shop import (
+    APPLE,
+    BRITAIN,
+    BRUSH,
+    FRANCE,
+    amounts,
+    assert_balanced,
+    exit_code,
+    land_masters,
+    land_sales,
+    reasons,
+    refused,
+    sale,
+)
+
+pytestmark = pytest.mark.slow
+
+
+def assert_is_what_a_rebuild_gives(warehouse):
+    """Reset and load the landing zone once more: nothing differs."""
+    before = warehouse.state()
+    warehouse.reset()
+    warehouse.run()
+    assert_same_state(warehouse.state(), before)
+
+
+def sources(warehouse):
+    return sorted(warehouse.query("select transaction_id, source_file from transactions_error"))
+
+
+def test_a_file_that_comes_again_changes_nothing_whatever_its_name(warehouse):
+    land_masters(warehouse)
+    rows = [sale("T1"), sale("T2", code="Z"), sale("T3", quantity="x")]
+    first = warehouse.landing / land_sales(warehouse, "2011-01-01T08_m", *rows)
+    away = warehouse.landing / land_sales(warehouse, "2011-01-01T12", sale("T4"))
+    warehouse.run()
+
+    # touched; moved away; under a greater name and a lesser one; in another window
+    os.utime(first, (1_600_000_000, 1_600_000_000))
+    moved = away.read_bytes()
+    away.unlink()
+    land_sales(warehouse, "2011-01-01T08_z", *rows)
+    land_sales(warehouse, "2011-01-01T16", *rows)
+    assert exit_code(warehouse.run()) == 0
+    assert any(line.startswith("ingest transactions: 3 rows from 1 files") for line in said(warehouse))
+    assert sources(warehouse) == [
+        ("T2", "transactions/transactions_2011-01-01T08_m.csv"),
+        ("T3", "transactions/transactions_2011-01-01T08_m.csv"),
+        ("T3", "transactions/transactions_2011-01-01T16.csv"),
+    ]
+    assert_balanced(warehouse, 7)
+
+    land_sales(warehouse, "2011-01-01T08_a", *rows)
+    away.write_bytes(moved)
+    assert exit_code(warehouse.run()) == 0
+    assert [row[1] for row in sources(warehouse)[:2]] == ["transactions/transactions_2011-01-01T08_a.csv"] * 2
+    assert_balanced(warehouse, 7)
+    assert_agrees_with_oracle(warehouse)
+    assert {outcome.line for outcome in warehouse.run()} == {"nothing pending"}
+
+
+def said(warehouse):
+    """The lines of all ingests so far, from the ledger."""
+    return [
+        f"ingest transactions: {detail['rows']} rows from {detail['files']} files, {detail['skipped']} skipped"
+        for (detail,) in warehouse.query("select detail from ops.etl_runs where job = 'ingest transactions'")
+        if detail
+    ]
+
+
+def test_a_loaded_name_with_other_bytes_is_refused_and_what_was_loaded_stays(warehouse):
+    land_masters(warehouse)
+    names = ["2011-01-01T00", "2011-01-01T04", "2011-01-01T08", "2011-01-01T12"]
+    paths = [warehouse.landing / land_sales(warehouse, name, sale(f"T{name[-2:]}")) for name in names]
+    warehouse.run()
+    before, kept = warehouse.state(), [path.read_bytes() for path in paths]
+
+    paths[0].write_text(f"{TRANSACTIONS}\n{sale('NEW')}\n")
+    paths[1].write_bytes(b"\xff broken")
+    paths[2].write_bytes(b"")
+    warehouse.land("products/products_2011-01-01.csv", ["A,Apple,Fruit,9.99,1"], PRODUCTS)
+    warehouse.land("countries/countries_2011-01-01.csv", [FRANCE], COUNTRIES)
+    assert exit_code(warehouse.run()) == 3
+    assert refused(warehouse) == {
+        **{f"transactions/{path.name}": "CHANGED_FILE" for path in paths[:3]},
+        "products/products_2011-01-01.csv": "CHANGED_FILE",
+        "countries/countries_2011-01-01.csv": "CHANGED_FILE",
+    }
+    assert f"ingest transactions: REJECTED transactions/{paths[2].name}: CHANGED_FILE" in warehouse.said
+    assert_same_state(warehouse.state(), before)
+
+    # told to replace, it takes what can be read; what cannot leaves the old rows in force
+    land_masters(warehouse)
+    assert exit_code(warehouse.run(replace=True)) == 3
+    reason = refused(warehouse)
+    assert reason[f"transactions/{paths[1].name}"].startswith("WRONG_ENCODING")
+    assert reason[f"transactions/{paths[2].name}"].startswith("EMPTY")
+    assert sorted(amounts(warehouse)) == ["NEW", "T04", "T08", "T12"]
+    for path, content in zip(paths, kept, strict=True):
+        path.write_bytes(content)
+    assert exit_code(warehouse.run(replace=True)) == 0
+    assert_same_state(warehouse.state(), before)
+    assert_balanced(warehouse, 4)
+
+
+def test_replaced_transactions_take_back_all_that_came_from_them(warehouse):
+    """Rows vanish, change and come; duplicates and conflicts elsewhere that hung on them move."""
+    land_masters(warehouse)
+    old = [
+        sale("GONE"), sale("CHANGED"), sale("TWIN"), sale("RIVAL"), sale("BAD", quantity="x"), sale("LOST", code="Z"),
+    ]  # fmt: skip
+    new = [
+        sale("CHANGED", quantity=7, at="2011-02-01 10:00:00"), sale("CAME"), sale("LATER", quantity=2),
+        sale("EARLIER"), sale("EARLIER_TOO", quantity=3), sale("BAD", quantity="y"), sale("NEWER"), sale("NEWER"),
+    ]  # fmt: skip
+    land_sales(warehouse, "2011-01-01T04", sale("EARLIER"), sale("EARLIER_TOO"))
+    path = land_sales(warehouse, "2011-01-01T08", *old)
+    land_sales(warehouse, "2011-01-01T12", sale("TWIN"), sale("RIVAL", quantity=5), sale("LATER"), sale("LOST"))
+    warehouse.run()
+    before = warehouse.state()
+    assert reasons(warehouse) == {
+        "RIVAL": "DUPLICATE_CONFLICT", "BAD": "MALFORMED", "LOST": "DUPLICATE_CONFLICT",
+    } or sorted(reasons(warehouse)) == ["BAD", "LOST", "RIVAL"]  # fmt: skip
+    assert_balanced(warehouse, 12)
+    original = (warehouse.landing / path).read_bytes()
+
+    warehouse.land(path, new, TRANSACTIONS)
+    assert exit_code(warehouse.run(replace=True)) == 0
+    assert amounts(warehouse) == {
+        "EARLIER": "1.5000", "EARLIER_TOO": "1.5000", "CHANGED": "10.5000", "CAME": "1.5000", "LATER": "3.0000",
+        "NEWER": "1.5000", "TWIN": "1.5000", "RIVAL": "7.5000", "LOST": "1.5000",
+    }  # fmt: skip
+    assert reasons(warehouse) == {
+        "EARLIER_TOO": "DUPLICATE_CONFLICT", "LATER": "DUPLICATE_CONFLICT", "BAD": "MALFORMED",
+    }  # fmt: skip
+    assert_balanced(warehouse, 14)
+    assert_agrees_with_oracle(warehouse)
+
+    # by nothing but a header, and back, without Gold in between; then for good
+    warehouse.land(path, [], TRANSACTIONS)
+    from jobs import ingest_transactions
+    from warehouse.landing import Scope
+
+    warehouse.job(ingest_transactions.run, Scope(), True)
+    warehouse.land(path, new, TRANSACTIONS)
+    warehouse.run(replace=True)
+    assert_balanced(warehouse, 14)
+    (warehouse.landing / path).write_bytes(original)
+    assert exit_code(warehouse.run(replace=True)) == 0
+    assert_balanced(warehouse, 12)
+    assert_same_state(warehouse.state(), before)
+    assert_agrees_with_oracle(warehouse)
+
+
+def test_replacing_a_file_that_has_copies_loses_and_doubles_nothing(warehouse):
+    land_masters(warehouse)
+    same, other = [sale("S1"), sale("S2", code="Z")], [sale("O1"), sale("O2", code="Z")]
+    land_sales(warehouse, "2011-01-01T08_b", *same)
+    land_sales(warehouse, "2011-01-01T08_d", *other)
+    land_sales(warehouse, "2011-01-01T12_b", *[line.replace("S", "R") for line in same])
+    warehouse.run()
+    land_sales(warehouse, "2011-01-01T12_a", *[line.replace("S", "R") for line in same])
+    warehouse.run()
+    assert sources(warehouse)[1] == ("R2", "transactions/transactions_2011-01-01T12_a.csv")
+
+    # b becomes what d is, while its old content comes under a lesser name; the copy 12_a becomes its own file
+    land_sales(warehouse, "2011-01-01T08_b", *other)
+    land_sales(warehouse, "2011-01-01T08_a", *same)
+    land_sales(warehouse, "2011-01-01T12_a", sale("N1"))
+    assert exit_code(warehouse.run(replace=True)) == 0
+    assert sorted(amounts(warehouse)) == ["N1", "O1", "R1", "S1"]
+    assert sources(warehouse) == [
+        ("O2", "transactions/transactions_2011-01-01T08_b.csv"),
+        ("R2", "transactions/transactions_2011-01-01T12_b.csv"),
+        ("S2", "transactions/transactions_2011-01-01T08_a.csv"),
+    ]
+    assert_balanced(warehouse, 7)
+    assert_agrees_with_oracle(warehouse)
+
+
+def test_a_replaced_snapshot_re_decides_what_hung_on_its_rows(warehouse):
+    """A product, a price and a country vanish with the newest snapshot, come back, and change in the past."""
+    land_masters(warehouse)
+    warehouse.land("products/products_2011-01-03.csv", ["A,Apple,Fruit,3.00,9", BRUSH, "C,Cup,Home,4.00,1"], PRODUCTS)
+    rows = [
+        sale("A1", at="2011-01-02 10:00:00"), sale("A4", at="2011-01-04 10:00:00"),
+        sale(" C4 ", code="C ", quantity="+2", at="2011-01-04 10:00:00"), sale("B4", code="B", country="FR"),
+    ]  # fmt: skip
+    land_sales(warehouse, "2011-01-04T08", *rows)
+    warehouse.run()
+    before = warehouse.state()
+    assert amounts(warehouse) == {"A1": "1.5000", "A4": "3.0000", "C4": "8.0000", "B4": "2.0000"}
+
+    warehouse.land("products/products_2011-01-03.csv", [BRUSH], PRODUCTS)
+    warehouse.land("countries/countries_2011-01-01.csv", [BRITAIN], COUNTRIES)
+    assert exit_code(warehouse.run(replace=True)) == 0
+    assert amounts(warehouse) == {"A1": "1.5000", "A4": "1.5000"}
+    assert sorted(
+        warehouse.query("select transaction_id, stock_code, quantity, reason, status from transactions_error")
+    ) == [(" C4 ", "C ", "+2", "UNKNOWN_PRODUCT", "OPEN"), ("B4", "B", "1", "UNKNOWN_COUNTRY", "OPEN")]
+    assert_balanced(warehouse, 4)
+    assert_agrees_with_oracle(warehouse)
+    assert_is_what_a_rebuild_gives(warehouse)
+
+    warehouse.land("products/products_2011-01-03.csv", ["A,Apple,Fruit,3.00,9", BRUSH, "C,Cup,Home,4.00,1"], PRODUCTS)
+    land_masters(warehouse)
+    warehouse.run(replace=True)
+    assert_same_state(warehouse.state(), before)
+
+    warehouse.land("products/products_2011-01-01.csv", ["A,Apple,Fruit,1.25,10", BRUSH], PRODUCTS)
+    warehouse.run(replace=True)
+    assert amounts(warehouse) == {"A1": "1.2500", "A4": "3.0000", "C4": "8.0000", "B4": "2.0000"}
+    assert_balanced(warehouse, 4)
+    assert_agrees_with_oracle(warehouse)
+    assert APPLE not in (warehouse.landing / "products/products_2011-01-01.csv").read_text()

@@ -1,0 +1,481 @@
+"""What an operator meets: waiting runs, a server that is gone, lost halves, maintenance, and JSON for scripts."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from against_oracle import assert_agrees_with_oracle
+from command_line import CommandLine, Said, command_here, finish
+from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse, assert_same_state
+
+from jobs import build_star_schema, ingest_products, ingest_transactions, maintain
+from warehouse import embedded, ledger
+from warehouse.landing import Scope
+
+EVERYTHING = Scope()
+
+
+@pytest.fixture
+def command(warehouse: Warehouse, monkeypatch, capsys) -> Callable[..., Said]:
+    """`warehouse …` on the shared server and session."""
+    return command_here(warehouse, monkeypatch, capsys)
+
+
+@pytest.fixture
+def process(tmp_path: Path, own_home: Path) -> CommandLine:
+    """`warehouse …` as processes on a home of their own, which nobody has set up."""
+    (tmp_path / "landing").mkdir()
+    return CommandLine(own_home, tmp_path / "landing")
+
+
+def land_masters(warehouse: Warehouse, day: str, price: str, countries: tuple[str, ...] = ("GB",)) -> None:
+    warehouse.land(f"products/products_{day}.csv", [f"A,Mug,Home,{price},5", "B,Plate,Home,4,5"], PRODUCTS)
+    rows = [f"{code},Country {code},Europe,1.5,2.5" for code in countries]
+    warehouse.land(f"countries/countries_{day}.csv", rows, COUNTRIES)
+
+
+def land_window(warehouse: Warehouse, window: str, rows: int = 2) -> None:
+    """Sales of one window, and one row whose country nobody knows yet."""
+    day, hour = window.split("T")
+    lines = [
+        f"{window}-{n},O{window},{'AB'[n % 2]},{n + 1},{day} {hour}:0{n}:00,C{n},{'FR' if n == rows else 'GB'}"
+        for n in range(rows + 1)
+    ]
+    warehouse.land(f"transactions/transactions_{window}.csv", lines, TRANSACTIONS)
+
+
+def land_shop(warehouse: Warehouse) -> None:
+    """Two months of a very small shop."""
+    land_masters(warehouse, "2011-01-01", "2")
+    for window in ("2011-01-03T08", "2011-01-03T12", "2011-01-04T08"):
+        land_window(warehouse, window)
+    land_masters(warehouse, "2011-01-04", "3")
+    land_masters(warehouse, "2011-02-01", "5", ("GB", "FR"))
+    land_window(warehouse, "2011-02-01T20")
+
+
+def drop_gold(warehouse: Warehouse) -> None:
+    change_gold(warehouse, "drop schema public, ops, staging cascade")
+
+
+def change_gold(warehouse: Warehouse, statement: str) -> None:
+    connection = warehouse.context().connect(admin=True)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+    connection.close()
+
+
+def one_line(said: Said) -> str:
+    """What a failed command complains of: a single line, and no stack trace anywhere."""
+    assert "Traceback" not in said.err and "\tat " not in said.err, said.err
+    (line,) = [line for line in said.err.splitlines() if line.startswith("warehouse: ")]
+    assert said.err.splitlines()[-1] == line and len(line) > len("warehouse: ")
+    return line
+
+
+# --- wrong usage, wrong settings, wrong queries -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        (["frobnicate"], {}),
+        (["run", "--until", "yesterday"], {}),
+        (["ingest", "orders"], {}),
+        (["backfill", "--from", "2011-02-01", "--to", "2011-01-01"], {}),
+        (["backfill", "--from", "2011-02-01"], {}),
+        (["run"], {"WAREHOUSE_CONFIG": "{bad}"}),
+        (["run"], {"WAREHOUSE_CONFIG": "{none}"}),
+        (["run"], {"WAREHOUSE_TIMEZONE": "Europe/Atlantis"}),
+        (["run"], {"WAREHOUSE_LOCK_WAIT": "soon"}),
+    ],
+)
+@pytest.mark.slow
+def test_wrong_usage_ends_with_2_and_starts_nothing(process, tmp_path, arguments, settings):
+    (tmp_path / "bad.yaml").write_text("sources: [unclosed\n  - {")
+    files = {"bad": tmp_path / "bad.yaml", "none": tmp_path / "none.yaml"}
+    said = process.run(*arguments, **{name: value.format(**files) for name, value in settings.items()})
+    assert said.code == 2, said
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    assert said.err.splitlines()[-1].startswith("warehouse"), said.err
+    assert not process.home.exists()
+
+
+def test_a_bad_query_is_told_in_one_line_and_ends_with_2(command):
+    for query, told in {
+        "selec 1": "syntax error",
+        "select * from ecommerce_db.nowhere": "nowhere",
+        "select nothing from ecommerce_db.products": "nothing",
+        "select cast('x' as int)": "cast",
+        "": "",
+    }.items():
+        said = command("sql", query)
+        assert said.code == 2, (query, said)
+        assert told in one_line(said).lower()
+        assert said.out == ""
+
+
+def test_every_report_is_json_on_request(warehouse, command):
+    land_shop(warehouse)
+    warehouse.land("products/products_2011-01-09.csv", ["A,Mug,Home,-1,5"], PRODUCTS)  # rejected
+    for arguments, code in {
+        ("ingest", "products"): 3,
+        ("ingest", "countries"): 0,
+        ("ingest", "transactions"): 0,
+        ("gold",): 0,
+        ("star",): 0,
+        ("run",): 0,
+        ("backfill", "--from", "2011-01-01", "--to", "2011-02-28"): 0,
+        ("maintain",): 0,
+    }.items():
+        said = command(*arguments, "--json")
+        assert said.code == code, said
+        for job in json.loads(said.out):
+            assert job["job"] and job["summary"]
+    assert json.loads(command("sql", "select 1 as n, cast(2.50 as decimal(6,2)) as p", "--json").out) == [
+        {"n": 1, "p": "2.50"}
+    ]
+    status = json.loads(command("status", "--json").out)
+    assert {run["job"]: run["status"] for run in status["runs"]}["gold"] == "DONE"
+    assert status["books"] == {"landed": 12, "facts": 12, "errors": 0, "duplicates": 0}
+    assert status["backlog"]["files_not_loaded"] == 0
+
+
+# --- what a run takes -------------------------------------------------------------------------------
+
+
+def test_until_takes_windows_that_end_and_snapshots_that_begin_by_then(warehouse, command):
+    land_shop(warehouse)
+
+    def loaded() -> list[str]:
+        rows = warehouse.query("select path from ops.landed_files where status = 'LOADED' order by path")
+        return [re.sub(r".*_(.*)\.csv", r"\1", path) for (path,) in rows]
+
+    assert command("ingest", "transactions", "--until", "2011-01-03T11:59:59").code == 0
+    assert loaded() == []
+    assert command("ingest", "transactions", "--until", "2011-01-03T12:00").code == 0
+    assert loaded() == ["2011-01-03T08"]
+    assert command("ingest", "products", "--until", "2011-01-03T23:59:59").code == 0
+    assert loaded() == ["2011-01-01", "2011-01-03T08"]
+    assert command("ingest", "products", "--until", "2011-01-04").code == 0
+    assert loaded() == ["2011-01-01", "2011-01-04", "2011-01-03T08"]
+    assert command("run", "--until", "2011-01-05").code == 0
+    assert_agrees_with_oracle(
+        warehouse,
+        files=[file for file in warehouse.landing.rglob("*.csv") if "2011-01" in file.name],
+    )
+    assert command("run").code == 0
+    assert_agrees_with_oracle(warehouse)
+
+
+def test_gold_until_leaves_what_ends_later_for_later(warehouse, command):
+    land_shop(warehouse)
+    for source in ("products", "countries", "transactions"):
+        assert command("ingest", source).code == 0
+
+    def settled() -> list[str]:
+        rows = warehouse.query("select distinct batch_id from fact_transactions order by 1")
+        return [batch for (batch,) in rows]
+
+    assert command("gold", "--until", "2011-01-03T11:59").code == 0
+    assert settled() == []
+    assert command("gold", "--until", "2011-01-03T12:00").code == 0
+    assert settled() == ["2011-01-03T08"]
+    assert command("gold", "--until", "2011-01-04T12:00").code == 0
+    assert settled() == ["2011-01-03T08", "2011-01-03T12", "2011-01-04T08"]
+    assert command("run").code == 0
+    assert settled()[-1] == "2011-02-01T20"
+    assert_agrees_with_oracle(warehouse)
+
+
+def test_a_backfill_month_by_month_equals_one_run(warehouse, command):
+    land_shop(warehouse)
+    said = command("backfill", "--from", "2011-01-01", "--to", "2011-02-28")
+    assert said.code == 0, said
+    assert [line for line in said.out.splitlines() if " to " in line] == [
+        "2011-01-01 to 2011-01-31",
+        "2011-02-01 to 2011-02-28",
+    ]
+    assert len(warehouse.query("select distinct run_id from ops.etl_runs where job = 'gold'")) == 2
+    assert_agrees_with_oracle(warehouse)
+    filled = warehouse.state()
+    warehouse.reset()
+    warehouse.run()
+    assert_same_state(warehouse.state(), filled)
+
+
+# --- two at once ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_do_not_interleave(warehouse, command):
+    land_shop(warehouse)
+    first = CommandLine(warehouse.home.folder, warehouse.landing).start("run")
+    while not warehouse.query("select from ops.etl_runs where status = 'RUNNING'"):
+        assert first.poll() is None, finish(first)
+        time.sleep(0.02)
+    second = command("run", WAREHOUSE_LOCK_WAIT="300")
+    told = finish(first)
+    assert (told.code, second.code) == (0, 0), (told, second)
+    assert re.search(r"waiting for ingest \w+ of run \S+ \(since ..:..:.. UTC\)", second.err + told.err)
+    assert_agrees_with_oracle(warehouse)
+    assert warehouse.query("select from ops.etl_runs where status <> 'DONE'") == []
+
+
+@pytest.mark.parametrize(
+    ("running", "arguments"),
+    [
+        ("gold", ["gold"]),
+        ("ingest products", ["run"]),
+        ("ingest transactions", ["gold"]),  # settles what that records
+        ("gold", ["star"]),  # follows what that commits
+        ("star", ["maintain"]),  # rewrites what that merges
+        ("maintain", ["ingest", "transactions"]),
+    ],
+)
+def test_a_job_that_must_not_run_meanwhile_stops_and_names_the_run(warehouse, command, running, arguments):
+    writers = ["ingest products", "ingest transactions", "gold", "star"] if running == "maintain" else []
+    other = warehouse.context()
+    with ledger.job(other, running, apart_from=writers):
+        for wait in ("0", "1"):
+            said = command(*arguments, WAREHOUSE_LOCK_WAIT=wait)
+            assert said.code == 1
+            assert f"has to wait for {running} of run {other.run_id}" in one_line(said)
+    other.close()
+    assert command(*arguments, WAREHOUSE_LOCK_WAIT="0").code == 0
+
+
+def test_a_job_whose_lock_is_lost_does_not_commit(warehouse):
+    context = warehouse.context()
+    with pytest.raises(Exception, match=r"terminat|closed"), ledger.job(context, "gold"):
+        change_gold(
+            warehouse,
+            "select pg_terminate_backend(l.pid) from pg_locks as l where l.locktype = 'advisory'"
+            " and l.database = (select d.oid from pg_database as d where d.datname = current_database())",
+        )
+    context.close()
+    assert warehouse.query("select job, status from ops.etl_runs") == [("gold", "FAILED")]
+
+
+# --- services that are gone -------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_gold_away_is_one_line_that_names_host_and_port(process):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    for command in (["run"], ["status"], ["gold"]):
+        said = process.run(*command, GOLD_URL=f"postgresql://etl:a-secret@127.0.0.1:{port}/ecommerce_gold")
+        assert said.code == 1, said
+        assert f"127.0.0.1:{port}" in one_line(said)
+        assert len(said.err.splitlines()) == 1 and said.out == ""
+        assert "a-secret" not in said.err
+
+
+@pytest.mark.slow
+def test_a_server_that_was_killed_or_stopped_is_started_by_the_next_run_and_no_password_shows(process):
+    shop = Warehouse(None, None, process.landing)  # type: ignore[arg-type] - to land files with
+    land_masters(shop, "2011-01-01", "2")
+    land_window(shop, "2011-01-03T08")
+    running = process.start("run")
+    seen: set[str] = set()
+    while running.poll() is None:
+        seen |= set(command_lines())
+        time.sleep(0.1)
+    ends = [finish(running)]
+
+    os.kill(server_pid(process.home), signal.SIGKILL)
+    land_window(shop, "2011-01-03T12")
+    ends.append(process.run("run"))
+
+    stopped = process.run("stop")
+    assert (stopped.code, stopped.out) == (0, "stopped\n")
+    assert process.run("stop").out == "nothing was running\n"
+    assert embedded._running(process.home / "postgres") is None
+    ends.append(process.run("run", "--json"))
+
+    assert [end.code for end in ends] == [0, 0, 0], ends
+    assert "gold: 3 landed = 2 facts + 1 errors + 0 duplicates" in ends[1].out
+    assert {job["summary"] for job in json.loads(ends[2].out)} == {"nothing pending"}
+    password = (process.home / "postgres" / "password").read_text()
+    assert any("java" in line for line in seen)
+    assert not [line for line in seen if password in line]
+    assert not [end for end in ends if password in end.out + end.err]
+    assert [end.err for end in ends] == ["", "", ""]
+
+
+def command_lines() -> Iterator[str]:
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield file.read_text(errors="replace").replace("\0", " ")
+        except OSError:  # it has ended
+            continue
+
+
+def server_pid(home: Path) -> int:
+    return int((home / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[0])
+
+
+# --- halves that are lost ---------------------------------------------------------------------------
+
+
+def test_init_on_a_warehouse_in_use_changes_nothing(warehouse, command):
+    land_shop(warehouse)
+    warehouse.run()
+    before, ledger_before = warehouse.state(), warehouse.query("select * from ops.etl_runs order by run_id, job")
+    marks = warehouse.query("select name, snapshot_id from ops.watermarks order by name")
+    files = warehouse.query("select * from ops.landed_files order by path")
+    said = command("init")
+    assert (said.code, said.out) == (0, "init: created or upgraded\n")
+    assert_same_state(warehouse.state(), before)
+    assert warehouse.query("select * from ops.etl_runs order by run_id, job") == ledger_before
+    assert warehouse.query("select name, snapshot_id from ops.watermarks order by name") == marks
+    assert warehouse.query("select * from ops.landed_files order by path") == files
+    assert {outcome.line for outcome in warehouse.run()} == {"nothing pending"}
+
+
+def test_a_lost_gold_is_made_anew_from_the_lake(warehouse, command):
+    land_shop(warehouse)
+    warehouse.run()
+    before = warehouse.state()
+    drop_gold(warehouse)
+    for file in warehouse.landing.rglob("*.csv"):  # moved away since: Bronze has them
+        file.unlink()
+    assert command("init").code == 0
+    assert command("run").code == 0
+    assert_same_state(warehouse.state(), before)
+    landed, *placed = warehouse.books()
+    assert landed == sum(placed) == 12
+    assert {outcome.line for outcome in warehouse.run()} == {"nothing pending"}
+
+
+def test_lost_star_tables_are_made_anew(warehouse, command):
+    land_shop(warehouse)
+    warehouse.run()
+    before = warehouse.state()
+    for lost in (
+        ["fact_transactions"],
+        ["dim_customers", "dim_dates"],
+        ["fact_transactions", "dim_products", "dim_customers", "dim_dates", "dim_countries"],
+    ):
+        for table in lost:
+            warehouse.lake(f"drop table lake.ecommerce_dw.{table} purge")
+        assert command("run").code == 0
+        assert_same_state(warehouse.state(), before)
+    for table in lost:  # made again, but empty, as `init` would
+        warehouse.lake(f"drop table lake.ecommerce_dw.{table} purge")
+    assert command("init").code == 0
+    assert command("star").code == 0
+    assert_same_state(warehouse.state(), before)
+
+
+def test_a_star_that_lost_rows_says_so_and_a_rebuild_mends_it(warehouse, command):
+    land_shop(warehouse)
+    warehouse.run()
+    before = warehouse.state()
+    warehouse.lake("delete from lake.ecommerce_dw.fact_transactions where customer_sk <> 0 and quantity = 2")
+    warehouse.lake("delete from lake.ecommerce_dw.dim_customers")
+    said = command("star")
+    assert said.code == 1
+    assert "star --rebuild" in one_line(said)
+    assert command("star", "--rebuild").code == 0
+    assert_same_state(warehouse.state(), before)
+
+
+def test_a_rebuild_of_the_star_that_is_cut_short_is_taken_up_by_the_next_run(warehouse, monkeypatch):
+    land_shop(warehouse)
+    warehouse.run()
+    before = warehouse.state()
+    with monkeypatch.context() as patch:
+        patch.setattr(build_star_schema.lake, "identity", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            warehouse.job(build_star_schema.run, True)
+    warehouse.run()
+    assert_same_state(warehouse.state(), before)
+
+
+def cut_short(*_: Any, calls: list[int] = []) -> int:  # noqa: B006 - counts its calls
+    """Lets the rebuild begin, and ends it between its Iceberg commits and its Postgres commit."""
+    calls.append(1)
+    if len(calls) > 1:
+        raise KeyboardInterrupt
+    return 0
+
+
+@pytest.mark.parametrize("half", ["ledger", "all of Gold", "tables", "folder"])
+def test_a_reset_works_when_half_of_the_warehouse_is_gone_already(warehouse, command, half):
+    land_shop(warehouse)
+    for source in ("products", "transactions"):
+        assert command("ingest", source).code == 0
+    if half == "ledger":
+        change_gold(warehouse, "drop schema ops cascade")
+    elif half == "all of Gold":
+        drop_gold(warehouse)
+    elif half == "tables":
+        change_gold(warehouse, "drop table fact_transactions, ops.watermarks cascade")
+        warehouse.lake("drop table lake.ecommerce_db.products purge")
+        warehouse.lake("drop table lake.ecommerce_dw.fact_transactions purge")
+    else:
+        shutil.rmtree(warehouse.home.folder / "lake" / "ecommerce_db" / "products_raw")
+    said = command("init", "--reset")
+    assert (said.code, said.out) == (0, "init: dropped and created\n"), said
+    assert command("run").code == 0
+    assert_agrees_with_oracle(warehouse)
+
+
+# --- maintenance ------------------------------------------------------------------------------------
+
+
+def test_maintenance_after_many_runs_compacts_and_expires_and_changes_no_row(warehouse):
+    def lake_size(table: str) -> tuple[int, int]:
+        ((files,),) = warehouse.lake(f"select count(*) from lake.ecommerce_db.{table}.files")
+        ((snapshots,),) = warehouse.lake(f"select count(*) from lake.ecommerce_db.{table}.snapshots")
+        return files, snapshots
+
+    def maintain_all() -> None:
+        assert "files rewritten" in warehouse.job(maintain.run, keep_snapshots_days=0).line
+
+    for day in range(1, 7):
+        land_masters(warehouse, f"2011-01-0{day}", str(day))
+        land_window(warehouse, f"2011-01-0{day}T08")
+        warehouse.job(ingest_products.run, EVERYTHING)
+        warehouse.job(ingest_transactions.run, EVERYTHING)
+    warehouse.run()
+    before = warehouse.state()
+    files, snapshots = lake_size("transactions_raw")
+    assert files >= 6 and snapshots >= 6
+    maintain_all()
+    assert lake_size("transactions_raw") == (1, 1)
+    assert lake_size("products_raw") == (1, 1)
+    assert_same_state(warehouse.state(), before)
+    assert {outcome.line for outcome in warehouse.run()} == {"nothing pending"}
+    assert_same_state(warehouse.state(), before)
+
+    # products that changed after the last settle are followed although their snapshots were due to expire
+    land_masters(warehouse, "2010-12-31", "9", ("GB", "FR"))
+    land_masters(warehouse, "2011-01-07", "7", ("GB", "FR"))
+    (warehouse.landing / "products/products_2011-01-03_late.tmp").touch()
+    warehouse.job(ingest_products.run, EVERYTHING)
+    maintain_all()
+    land_window(warehouse, "2011-01-07T08")
+    warehouse.run()
+    assert_agrees_with_oracle(warehouse)
+    maintain_all()
+    maintain_all()
+    land_window(warehouse, "2011-01-08T08")
+    warehouse.run()
+    assert_agrees_with_oracle(warehouse)
+    before = warehouse.state()
+    warehouse.reset()
+    warehouse.run()
+    assert_same_state(warehouse.state(), before)

@@ -1,0 +1,95 @@
+"""Small random histories of landing files, and how they arrive."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from harness import COUNTRIES, PRODUCTS, TRANSACTIONS
+from hypothesis import strategies as st
+
+FIRST = date(2011, 1, 30)  # the days cross a month's end
+DAYS = [FIRST + timedelta(days=i) for i in range(4)]
+FAILPOINTS = (
+    "after-bronze-commit",
+    "after-products-merge",
+    "before-gold-commit",
+    "after-gold-commit",
+    "after-star-append",
+    "after-star-merge",
+)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One run's worth of files (path → text), and where that run is killed, if it is."""
+
+    files: tuple[tuple[str, str], ...]
+    killed_at: str | None
+
+
+def _text(header: str, rows: list[tuple[str, ...]]) -> str:
+    return "".join(f"{line}\n" for line in [header, *[",".join(row) for row in rows]])
+
+
+codes = st.sampled_from(["P1", "P2", "p1"])
+_rows = st.tuples(
+    st.sampled_from(["T1", "T2", "T3", "T4", "T5", " T1"]),
+    st.sampled_from(["O1", "O1", "O2", ""]),
+    st.sampled_from(["P1", "P2", "p1", "PX"]),
+    st.sampled_from(["1", "2", "-1", "+1", "0", "1.5"]),
+    st.sampled_from([f"{day} 10:00:00" for day in DAYS] + ["2011-02-30 10:00:00"]),
+    st.sampled_from(["C1", "C2", ""]),
+    st.sampled_from(["GB", "FR", "ZZ", ""]),
+)
+# most rows are valid and of few kinds, so that duplicates and conflicts are common
+_plain = st.tuples(
+    st.sampled_from(["T1", "T2", "T3"]),
+    st.just("O1"),
+    st.sampled_from(["P1", "P2"]),
+    st.sampled_from(["1", "2"]),
+    st.sampled_from([f"{day} 10:00:00" for day in DAYS[:3]]),
+    st.sampled_from(["C1", ""]),
+    st.sampled_from(["GB", "FR"]),
+)
+_windows = st.tuples(st.sampled_from(DAYS), st.sampled_from(["00", "08", "12"]), st.sampled_from(["", "_b"]))
+_products = st.dictionaries(
+    codes, st.tuples(st.sampled_from(["one", "two"]), st.sampled_from(["1.00", "2.50", "3"]), st.sampled_from("57"))
+)
+_countries = st.dictionaries(st.sampled_from(["GB", "FR"]), st.sampled_from(["Here", "There"]))
+
+
+@st.composite
+def landing_files(draw: st.DrawFn) -> dict[str, str]:
+    """A landing zone: path → text."""
+    files: dict[str, str] = {}
+    for day in draw(st.lists(st.sampled_from(DAYS), unique=True, min_size=1, max_size=3)):
+        snapshot = draw(_products)
+        rows = [(code, name, "", price, stock) for code, (name, price, stock) in snapshot.items()]
+        files[f"products/products_{day}.csv"] = _text(PRODUCTS, rows)
+    for day in draw(st.lists(st.sampled_from(DAYS), unique=True, min_size=1, max_size=2)):
+        rows = [(code, name, "", "", "") for code, name in draw(_countries).items()]
+        files[f"countries/countries_{day}.csv"] = _text(COUNTRIES, rows)
+    for day, hour, suffix in draw(st.lists(_windows, unique=True, min_size=1, max_size=4)):
+        rows = draw(st.lists(st.one_of(_plain, _plain, _rows), max_size=6))
+        files[f"transactions/transactions_{day}T{hour}{suffix}.csv"] = _text(TRANSACTIONS, rows)
+    for path in draw(st.lists(st.sampled_from(sorted(files)), unique=True, max_size=1)):
+        if path.startswith("transactions/"):  # the same bytes, in the same window, under another name
+            files[path.replace(".csv", draw(st.sampled_from(["_a.csv", "_c.csv"])))] = files[path]
+    return files
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> list[Delivery]:
+    """A landing zone in some order, cut into runs, some files twice, some runs killed."""
+    files = draw(landing_files())
+    order = draw(st.permutations(sorted(files.items())))
+    again = draw(st.lists(st.sampled_from(order), max_size=2))
+    cuts = sorted(draw(st.sets(st.integers(1, len(order)), max_size=2)) | {len(order)})
+    deliveries = []
+    start = 0
+    for cut in cuts:
+        part = tuple(order[start:cut])
+        killed_at = draw(st.none() | st.sampled_from(FAILPOINTS))
+        deliveries.append(Delivery(part, killed_at))
+        start = cut
+    deliveries[-1] = Delivery(deliveries[-1].files + tuple(again), deliveries[-1].killed_at)
+    return deliveries
