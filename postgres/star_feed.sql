@@ -57,3 +57,8 @@ left join lateral (
     limit 1
 ) as oldest on true;
 comment on view ops.changed_customers is 'What dim_customers has yet to follow.';
+comment on column ops.changed_customers.customer_id is 'The customer.';
+comment on column ops.changed_customers.country_id is
+'Country of the newest purchase; NULL for one who has no fact any more.';
+comment on column ops.changed_customers.first_purchase_date is 'UTC date of the first fact.';
+comment on column ops.changed_customers.last_purchase_date is 'UTC date of the newest fact.';
