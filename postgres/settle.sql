@@ -6,7 +6,7 @@
 --   T  touched: a row that Gold holds already, judged again because reference data changed
 
 -- A run's own staging table, behind the view staging.decided, and what else it needs beside it.
-create or replace procedure ops.create_staging(table_name text, redecided text [])
+create or replace procedure ops.create_staging(table_name text, redecided text[])
 language plpgsql as $$
 begin
     execute format($ddl$

@@ -17,7 +17,8 @@ create table if not exists ops.star_stale (
     customer_id text,
     primary key (transaction_id, loaded_at)
 );
-comment on table ops.star_stale is 'Facts that a settle changed or took away: the star''s row of that month is stale.';
+comment on table ops.star_stale is
+'Facts that a settle changed or took away: the star''s row of that month is stale.';
 comment on column ops.star_stale.loaded_at is 'The settle.';
 comment on column ops.star_stale.transaction_id is 'The fact.';
 comment on column ops.star_stale.month is 'First day of the month that the fact was in before.';
@@ -32,7 +33,8 @@ with touched as (
     inner join ops.star_feed as s on f.loaded_at = s.loaded_at
     where f.customer_id is not null
     union
-    select s.customer_id from ops.star_stale as s
+    select s.customer_id
+    from ops.star_stale as s
     where s.customer_id is not null
 )
 

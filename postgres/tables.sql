@@ -41,7 +41,8 @@ comment on column fact_transactions.unit_price is 'Price a unit of that version,
 comment on column fact_transactions.total_amount is 'quantity × unit_price, GBP; negative for a return.';
 comment on column fact_transactions.customer_id is 'The customer; NULL for a guest.';
 comment on column fact_transactions.country_id is 'The country that it was sold to.';
-comment on column fact_transactions.batch_id is 'Start of the 4-hour window (YYYY-MM-DDTHH) whose file brought the row first.';
+comment on column fact_transactions.batch_id is
+'Start of the 4-hour window (YYYY-MM-DDTHH) whose file brought the row first.';
 comment on column fact_transactions.loaded_at is 'When the row was written or last changed in Gold.';
 
 create table if not exists transactions_error (
@@ -88,7 +89,8 @@ comment on column transactions_error.raw_record is 'The whole record as it lande
 comment on column transactions_error.batch_id is 'The 4-hour window of its file.';
 comment on column transactions_error.source_file is 'The file that it came in, relative to the landing zone.';
 comment on column transactions_error.correction is 'A steward''s values: column → value.';
-comment on column transactions_error.status is 'OPEN, RESOLVED (a corrected row became a fact) or DISCARDED by a steward.';
+comment on column transactions_error.status is
+'OPEN, RESOLVED (a corrected row became a fact) or DISCARDED by a steward.';
 comment on column transactions_error.attempts is 'How often it has been judged.';
 comment on column transactions_error.created_at is 'When it first came here.';
 comment on column transactions_error.resolved_at is 'When it was resolved or discarded.';
@@ -127,7 +129,8 @@ create table if not exists dim_customers (
     first_purchase_date date,
     last_purchase_date date
 );
-comment on table dim_customers is 'One row a customer with a fact, and row 0 for guests; published from the star schema.';
+comment on table dim_customers is
+'One row a customer with a fact, and row 0 for guests; published from the star schema.';
 comment on column dim_customers.customer_sk is 'xxhash64(customer_id); 0 for guests.';
 comment on column dim_customers.customer_id is 'The customer; NULL for the guest row.';
 comment on column dim_customers.country_id is 'Country of the newest purchase (ties: the greatest transaction_id).';
@@ -206,8 +209,10 @@ comment on column ops.landed_files.snapshot_date is 'Products and countries: the
 comment on column ops.landed_files.status is 'LOADED, or REJECTED as a whole.';
 comment on column ops.landed_files.reason is 'Why it was rejected, or what else there is to know.';
 comment on column ops.landed_files.at is 'When this was recorded.';
-comment on column ops.landed_files.modified_at is 'The file''s own time stamp; with the size it tells an unchanged file.';
-comment on column ops.landed_files.settled_run is 'The run that brought it into Gold (transactions) or the dimension (masters).';
+comment on column ops.landed_files.modified_at is
+'The file''s own time stamp; with the size it tells an unchanged file.';
+comment on column ops.landed_files.settled_run is
+'The run that brought it into Gold (transactions) or the dimension (masters).';
 
 create table if not exists ops.duplicates (
     row_id bigint primary key,
@@ -216,7 +221,8 @@ create table if not exists ops.duplicates (
 );
 create index if not exists duplicates_transaction on ops.duplicates (transaction_id);
 create index if not exists duplicates_batch on ops.duplicates (batch_id);
-comment on table ops.duplicates is 'Exact duplicates that were dropped: where in Bronze they are, should they be needed again.';
+comment on table ops.duplicates is
+'Exact duplicates that were dropped: where in Bronze they are, should they be needed again.';
 comment on column ops.duplicates.row_id is 'The Bronze row, as in transactions_error.error_id.';
 comment on column ops.duplicates.transaction_id is 'Its transaction.';
 comment on column ops.duplicates.batch_id is 'The 4-hour window of its file.';
@@ -226,7 +232,8 @@ create table if not exists ops.watermarks (
     snapshot_id bigint not null,
     at timestamptz not null default now()
 );
-comment on table ops.watermarks is 'How far a job has followed an Iceberg table; moves in the transaction of what it wrote.';
+comment on table ops.watermarks is
+'How far a job has followed an Iceberg table; moves in the transaction of what it wrote.';
 comment on column ops.watermarks.name is 'Job and table.';
 comment on column ops.watermarks.snapshot_id is 'The last Iceberg snapshot that was followed.';
 comment on column ops.watermarks.at is 'When it moved.';
