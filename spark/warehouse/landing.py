@@ -132,7 +132,7 @@ def _named(source: Source, file: LandingFile, name: str) -> LandingFile:
         match = re.fullmatch(source.name + r"_(\d{4}-\d{2}-\d{2})\.csv(\.gz)?", name, re.ASCII)
         if match and _is_date(match[1]) and 1900 <= int(match[1][:4]) < 2200:  # a slip would be in force for ages
             return replace(file, snapshot_date=date.fromisoformat(match[1]))
-        wanted = f"{source.name}_YYYY-MM-DD.csv[.gz] of this time (1900 to 2199)"
+        wanted = f"{source.name}_YYYY-MM-DD.csv[.gz]"
     return replace(file, status="REJECTED", reason=f"BAD_NAME: not {wanted}")
 
 
