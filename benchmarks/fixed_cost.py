@@ -1,6 +1,6 @@
 """What a job costs when nothing is pending: whole processes, session start included.
 
-    python -m benchmarks.fixed_cost [--runs 5]
+python -m benchmarks.fixed_cost [--runs 5]
 """
 
 import argparse
@@ -11,9 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from jobs import init_warehouse
-
 from benchmarks.common import show, throwaway_warehouse
+from jobs import init_warehouse
 
 COMMANDS = (
     ["ingest", "products"],

@@ -9,13 +9,13 @@ a CSV file into the same table, with the same indexes, in one transaction.
 import argparse
 from pathlib import Path
 
-from jobs import init_warehouse, postgres_load_fact
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from warehouse import gold
-from warehouse.session import Context
 
 from benchmarks.common import Stopwatch, show, throwaway_warehouse
+from jobs import init_warehouse, postgres_load_fact
+from warehouse import gold
+from warehouse.session import Context
 
 FACT = (
     "transaction_id, order_id, invoice_date, stock_code, product_sk, quantity, unit_price, total_amount,"

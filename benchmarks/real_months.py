@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import duckdb
-from jobs import init_warehouse
-from warehouse.cli import run_all
-from warehouse.landing import Scope
 
 from benchmarks.common import PROJECT, REAL_DATA, Stopwatch, show, throwaway_warehouse
 from generators.online_retail import replay
+from jobs import init_warehouse
+from warehouse.cli import run_all
+from warehouse.landing import Scope
 
 
 def main() -> None:

@@ -45,7 +45,9 @@ select
     newest.invoice_date::date as last_purchase_date
 from touched as t
 left join lateral (
-    select f.invoice_date, f.country_id
+    select
+        f.invoice_date,
+        f.country_id
     from fact_transactions as f
     where f.customer_id = t.customer_id
     order by f.invoice_date desc, f.transaction_id desc

@@ -5,6 +5,7 @@ import io
 from typing import Any
 
 from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse
+
 from warehouse.ledger import Outcome
 
 APPLE, BRUSH = "A,Apple,Fruit,1.50,10", "B,Brush,Home,2.00,5"
@@ -37,8 +38,8 @@ def sale(
 ) -> str:
     """A line of a transaction file, quoted where it must be."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow([transaction, order, code, quantity, at, customer, country])
-    return line.getvalue()
+    csv.writer(line).writerow([transaction, order, code, quantity, at, customer, country])
+    return line.getvalue().removesuffix("\r\n")
 
 
 def exit_code(outcomes: list[Outcome]) -> int:
@@ -51,8 +52,12 @@ def refused(warehouse: Warehouse) -> dict[str, str]:
 
 
 def reasons(warehouse: Warehouse) -> dict[str, str]:
-    """Transaction → reason of every error that has an id."""
-    return dict(warehouse.query("select transaction_id, reason from transactions_error where transaction_id > ''"))
+    """Transaction → reasons of its errors, in the order of the alphabet."""
+    return dict(
+        warehouse.query(
+            "select transaction_id, string_agg(reason, ' ' order by reason) from transactions_error group by 1"
+        )
+    )
 
 
 def amounts(warehouse: Warehouse) -> dict[str, str]:

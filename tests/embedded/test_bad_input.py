@@ -110,7 +110,7 @@ def test_a_snapshot_with_a_fault_is_refused_whole_and_what_was_in_force_stays(wa
         "03": ["A,Apple,Fruit,9.00,10", BRUSH, "A,Apple,Fruit,8.00,10"],
         "04": ["A,Apple,Fruit,9.00,10", BRUSH, '" A\t",Apple,Fruit,9.00,10'],
         "05": ["A,Apple,Fruit,-0.01,10", BRUSH],
-        "06": [APPLE, ",Nameless,Home,1,1", '"B,Brush'],
+        "06": [APPLE, ",Nameless,Home,1,1", f"{'x' * 256},Long,Home,1,1", '"B,Brush'],
     }.items():
         warehouse.land(f"products/products_2011-01-{day}.csv", lines, PRODUCTS)
     warehouse.land("products/products_2011-01-01.csv.gz", ["A,Apple,Fruit,7.00,10"], PRODUCTS)
@@ -132,7 +132,8 @@ def test_a_snapshot_with_a_fault_is_refused_whole_and_what_was_in_force_stays(wa
         "products_2011-01-04.csv": "DUPLICATE_KEY: A on lines 2 and 4",
         "products_2011-01-05.csv": "NEGATIVE_PRICE: line 2 (A): unit_price -0.01",
         "products_2011-01-06.csv": "BAD_ROWS: line 3 (no stock_code): stock_code is empty;"
-        " line 4 (no stock_code): a quote is opened or closed in the wrong place",
+        f" line 4 ({'x' * 60}…): stock_code '{'x' * 60}…' is longer than 255 characters;"
+        " line 5 (no stock_code): a quote is opened or closed in the wrong place",
         "products_2011-01-01.csv.gz": "SECOND_SNAPSHOT: products/products_2011-01-01.csv is in force for 2011-01-01",
         "countries_2011-01-02.csv": "DUPLICATE_KEY: GB on lines 2 and 3",
         "countries_2011-01-03.csv": "BAD_ROWS: line 2 (US): latitude '91' is not a number of degrees",
@@ -149,7 +150,7 @@ def test_the_command_line_tells_what_was_refused_and_how_it_ended(own_home: Path
     files = {
         "products/products_2011-01-01.csv": f"{PRODUCTS}\n{APPLE}\n",
         "countries/countries_2011-01-01.csv": f"{COUNTRIES}\n{BRITAIN}\n",
-        "transactions/transactions_2011-01-01T08 Übergabe.csv": f"{TRANSACTIONS}\n{sale('Tü')}\n{sale('T2', code='Z')}\n",
+        "transactions/transactions_2011-01-01T08 Übergabe.csv": f"{TRANSACTIONS}\n{sale('Tü')}\n{sale('T2', 'Z')}\n",
         "transactions/transactions_2011-01-01T08 für.csv": "",
         "transactions/transactions_2011-01-01T09.csv": f"{TRANSACTIONS}\n{sale('T3')}\n",
     }

@@ -37,7 +37,7 @@ MALFORMED = {
     sale("M24", customer=LONG, country="x" * 256): "customer_id is longer than 255 characters;"
     " country_id is longer than 255 characters",
     sale(""): "transaction_id is empty",
-    ",,,,,,": "transaction_id is empty; order_id is empty; stock_code is empty; quantity is empty; invoice_date is empty",
+    ",,,,,,": "; ".join(f"{column} is empty" for column in TRANSACTIONS.split(",")[:5]),
     'M27,"O1" ,A,1,2011-01-01 10:00:00,C1,GB': QUOTING,
     'M28,"O1,A,1,2011-01-01 10:00:00,C1,GB': QUOTING,
 }

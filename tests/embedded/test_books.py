@@ -2,6 +2,7 @@
 
 import pytest
 from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse, assert_same_state
+
 from jobs import ingest_transactions, postgres_load_fact
 from warehouse.errors import WarehouseError
 from warehouse.landing import Scope

@@ -10,6 +10,7 @@ from against_oracle import assert_agrees_with_oracle
 from harness import Home, Warehouse, assert_same_state
 from histories import Delivery, arrivals
 from hypothesis import HealthCheck, Phase, given, settings
+
 from warehouse.session import SimulatedCrash
 
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
