@@ -61,7 +61,7 @@ end $$;
 
 -- The transaction_ids whose groups have to be decided as a whole, into staging.contested:
 -- new rows whose id Gold knows, touched facts that would become errors, and all of a window
--- that is decided anew (staging.redecided_batches).
+-- that is decided anew (staging.redecided_batches), as it was and as it is now.
 create or replace procedure ops.find_contested(table_name text)
 language plpgsql as $$
 begin
@@ -97,7 +97,13 @@ begin
     union
     select u.transaction_id
     from ops.duplicates as u
-    where u.batch_id in (select b.batch_id from staging.redecided_batches as b);
+    where u.batch_id in (select b.batch_id from staging.redecided_batches as b)
+    union
+    select d.transaction_key
+    from staging.decided as d
+    where
+        d.origin = 'N' and d.transaction_key is not null
+        and d.batch_id in (select b.batch_id from staging.redecided_batches as b);
 
     alter table staging.contested add primary key (transaction_key);
     analyze staging.contested;
@@ -121,6 +127,9 @@ begin
     delete from staging.decided as d
     using staging.contested as c
     where d.transaction_key = c.transaction_key;
+    -- without a key, and read again with the rest of its window
+    delete from staging.decided as d
+    where d.origin = 'N' and d.batch_id in (select b.batch_id from staging.redecided_batches as b);
 end $$;
 
 -- Settles staging.decided. Returns by how much facts, errors and duplicates grew.

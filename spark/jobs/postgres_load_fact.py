@@ -32,7 +32,7 @@ def run(context: Context, scope: Scope) -> Outcome:
         if not (window.entries or reference.changed):
             return outcome
         gold.open_staging(context, window.redecided)
-        if window.batches:
+        if window.contents:
             _stage(context, facts.decide(gather.new_rows(context, window), *reference.now), "N")
         if reference.changed and gather.has_history(context.gold):
             gather.stage_changes(context, reference)

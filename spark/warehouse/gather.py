@@ -31,11 +31,6 @@ class Window:
     entries: tuple[tuple[str, str], ...]
     landed: int
 
-    @property
-    def batches(self) -> list[str]:
-        """Windows with new files that are not decided anew anyway."""
-        return sorted({batch for batch, _ in self.contents} - set(self.redecided))
-
 
 def unsettled(gold_connection: Connection, scope: Scope) -> Window:
     """The files that Gold has yet to settle, within the scope."""
@@ -45,7 +40,7 @@ def unsettled(gold_connection: Connection, scope: Scope) -> Window:
             select l.path, l.sha256, l.batch_id, l.rows, l.status = 'LOADED' as loaded
             from ops.landed_files as l
             where l.batch_id is not null
-            and (l.status = 'LOADED' and l.settled_run is null or l.status = 'REJECTED' and l.settled_run is not null)
+            and (l.status = 'LOADED' and l.settled_run is null or l.reason = 'REPLACED' and l.settled_run is not null)
             """
         )
         files = [file for file in cursor if scope.until is None or batch_end(file[2]) <= scope.until]
@@ -70,7 +65,8 @@ def mark_settled(gold_connection: Connection, window: Window, run_id: str) -> No
 
 def new_rows(context: Context, window: Window) -> DataFrame:
     """The Bronze rows of contents that no run has settled."""
-    return _bronze(context, window.batches, lambda content, settled: content in window.contents)
+    batches = sorted({batch for batch, _ in window.contents})
+    return _bronze(context, batches, lambda content, settled: content in window.contents)
 
 
 def contested(context: Context, batches: Sequence[str], settling: Window) -> DataFrame:

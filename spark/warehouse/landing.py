@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -63,6 +63,7 @@ class LandingFile:
     reason: str | None = None
     unknown_columns: tuple[str, ...] = ()
     brings_rows: bool = True
+    replaces: bool = False
 
     @property
     def day(self) -> date | None:
@@ -221,6 +222,15 @@ def _parse_file(uri: str, content: bytes, columns: Sequence[Column], key: str | 
         )
 
 
+class _Content(NamedTuple):
+    sha256: str
+    brings_rows: bool
+
+
+Loaded = dict[str, dict[str, _Content]]
+"""What is in force: window or date → path → content."""
+
+
 def judge(
     context: Context, files: Sequence[LandingFile], verdicts: dict[str, tuple[str, str]], replacing: bool
 ) -> list[LandingFile]:
@@ -230,53 +240,69 @@ def judge(
     that bring nothing new (the same file again, a copy under another name) with `brings_rows` false.
     """
     loaded = _loaded(context.gold, sorted({file.path.split("/")[0] for file in files}))
+    read = [_with_verdict(file, *verdicts[file.uri]) if file.uri in verdicts else file for file in files]
+    replaced = _take_out_replaced(read, loaded) if replacing else set()
     judged = []
-    for file in files:
-        if file.status == "REJECTED":
-            judged.append(replace(file, brings_rows=False))
-            continue
-        sha256, text = verdicts[file.uri]
-        verdict = json.loads(text)
-        file = replace(
-            file,
-            sha256=sha256,
-            rows=verdict["rows"],
-            reason=verdict.get("reason"),
-            unknown_columns=tuple(verdict.get("unknown_columns", ())),
-        )
+    for file in read:
         file = _against_loaded(file, loaded, replacing)
         if file.status == "LOADED" and file.brings_rows:
-            loaded.setdefault(file.slot, {})[file.path] = sha256
-        judged.append(file)
+            loaded.setdefault(file.slot, {})[file.path] = _Content(file.sha256, True)
+        judged.append(replace(file, replaces=file.path in replaced))
     return judged
 
 
-def _loaded(gold: Connection, sources: Sequence[str]) -> dict[str, dict[str, str]]:
-    """What is in force: window or date → path → sha256."""
-    loaded: dict[str, dict[str, str]] = {}
+def _with_verdict(file: LandingFile, sha256: str, text: str) -> LandingFile:
+    verdict = json.loads(text)
+    return replace(
+        file,
+        sha256=sha256,
+        rows=verdict["rows"],
+        reason=verdict.get("reason"),
+        unknown_columns=tuple(verdict.get("unknown_columns", ())),
+    )
+
+
+def _take_out_replaced(files: Sequence[LandingFile], loaded: Loaded) -> set[str]:
+    """Drop from `loaded` what replacements put out of force, and its copies; the paths replaced.
+
+    Done before any file is judged: none may pass for a copy of contents that are about to go.
+    """
+    replaced = set()
+    for file in files:
+        here = loaded.get(file.slot, {})
+        if file.path not in here or here[file.path].sha256 == file.sha256 or file.reason:
+            continue
+        old = here.pop(file.path)
+        replaced.add(file.path)
+        if old.brings_rows:
+            for copy in [path for path, content in here.items() if content.sha256 == old.sha256]:
+                del here[copy]
+    return replaced
+
+
+def _loaded(gold: Connection, sources: Sequence[str]) -> Loaded:
+    loaded: Loaded = {}
     with gold.cursor() as cursor:
         cursor.execute(
-            "select coalesce(batch_id, snapshot_date::text), path, sha256 from ops.landed_files"
+            "select coalesce(batch_id, snapshot_date::text), path, sha256, rows > 0 from ops.landed_files"
             " where status = 'LOADED' and split_part(path, '/', 1) = any(%s)",
             (list(sources),),
         )
-        for slot, path, sha256 in cursor:
-            loaded.setdefault(slot, {})[path] = sha256
+        for slot, path, *content in cursor:
+            loaded.setdefault(slot, {})[path] = _Content(*content)
     return loaded
 
 
-def _against_loaded(file: LandingFile, loaded: dict[str, dict[str, str]], replacing: bool) -> LandingFile:
+def _against_loaded(file: LandingFile, loaded: Loaded, replacing: bool) -> LandingFile:
     here = loaded.get(file.slot, {})
     refused = replace(file, status="REJECTED", rows=0, brings_rows=False)
-    if here.get(file.path) == file.sha256:
+    if file.path in here and here[file.path].sha256 == file.sha256:
         return replace(file, brings_rows=False, rows=-1)  # the same file again: as recorded
     if file.path in here and not replacing:
         return replace(refused, reason="CHANGED_FILE")
     if file.reason:
         return refused
-    if file.path in here:
-        return file
-    twin = next((path for path, sha256 in sorted(here.items()) if sha256 == file.sha256), None)
+    twin = next((path for path, content in sorted(here.items()) if content.sha256 == file.sha256), None)
     if twin:
         return replace(file, brings_rows=False, rows=0, reason=f"the same bytes as {twin}")
     if here and file.snapshot_date:
@@ -304,6 +330,7 @@ def record(gold: Connection, files: Sequence[LandingFile], run_id: str, at: date
 
     A file that brings rows is unsettled until a later step has worked them in; so is a copy whose
     name comes before the name under which its window is settled (the least name is the window's).
+    Contents that were replaced and come back before Gold has taken them back are settled still.
     """
     rows = [
         (
@@ -317,12 +344,12 @@ def record(gold: Connection, files: Sequence[LandingFile], run_id: str, at: date
             (f.reason or "").replace("\0", "␀") or None,
             at,
             f.modified_at,
-            None if f.brings_rows and f.rows else run_id,
+            None if f.brings_rows and (f.rows or f.snapshot_date) else run_id,
         )
         for f in files
     ]
     with gold.cursor() as cursor:
-        replaced = [(f.path, f.sha256) for f in files if f.brings_rows]
+        replaced = [(f.path, f.sha256) for f in files if f.replaces]
         if replaced:
             _mark_replaced(cursor, replaced)
         if rows:
@@ -338,7 +365,12 @@ def record(gold: Connection, files: Sequence[LandingFile], run_id: str, at: date
                     status = case when excluded.rows < 0 then l.status else excluded.status end,
                     reason = case when excluded.rows < 0 then l.reason else excluded.reason end,
                     at = case when excluded.rows < 0 then l.at else excluded.at end,
-                    settled_run = case when excluded.rows < 0 then l.settled_run else excluded.settled_run end
+                    settled_run = case
+                        when excluded.rows < 0 then l.settled_run
+                        when l.reason = 'REPLACED' and l.batch_id is not null
+                            then coalesce(l.settled_run, excluded.settled_run)
+                        else excluded.settled_run
+                    end
                 """,
                 rows,
             )
@@ -365,10 +397,10 @@ def _mark_replaced(cursor: Cursor, current: Sequence[tuple[str, str]]) -> None:
             update ops.landed_files as l set status = 'REJECTED', reason = 'REPLACED'
             from (values %s) as n (path, sha256)
             where l.path = n.path and l.sha256 <> n.sha256 and l.status = 'LOADED'
-            returning l.path, l.sha256, coalesce(l.batch_id, l.snapshot_date::text) as slot
+            returning l.path, l.sha256, l.rows, coalesce(l.batch_id, l.snapshot_date::text) as slot
         )
         delete from ops.landed_files as c using replaced as r
-        where c.sha256 = r.sha256 and c.path <> r.path and c.status = 'LOADED'
+        where r.rows > 0 and c.sha256 = r.sha256 and c.path <> r.path and c.status = 'LOADED'
         and coalesce(c.batch_id, c.snapshot_date::text) = r.slot
         """,
         current,
@@ -461,7 +493,7 @@ def load(context: Context, source: Source, scope: Scope, replacing: bool, outcom
             landed = accepted_rows(rows, bringing).withColumn("ingested_at", F.lit(context.clock()))
             lake.append(prepare(landed), table)
             context.failpoint("after-bronze-commit")
-        for path, slot, sha256 in _replaced(context.gold, bringing):
+        for path, slot, sha256 in _replaced(context.gold, [file for file in judged if file.replaces]):
             forget(context, source, slot, path, sha256)
     finally:
         if rows is not None:
@@ -503,13 +535,16 @@ def _report(context: Context, files: Sequence[LandingFile], outcome: Outcome) ->
 
 
 def unsettled_dates(gold: Connection, source: Source) -> tuple[list[date], bool]:
-    """The dates of snapshots that the dimension does not hold yet; whether any is late."""
+    """The dates of snapshots that the dimension does not hold yet; whether any is late.
+
+    So is one that replaces another of its date: what the dimension has of the other must go.
+    """
     with gold.cursor() as cursor:
         cursor.execute(
-            "select coalesce(array_agg(distinct snapshot_date) filter (where settled_run is null), '{}'),"
-            " min(snapshot_date) filter (where settled_run is null)"
-            " <= max(snapshot_date) filter (where settled_run is not null)"
-            " from ops.landed_files where status = 'LOADED' and path like %s",
+            "select coalesce(array_agg(distinct snapshot_date) filter (where waits), '{}'),"
+            " min(snapshot_date) filter (where waits) <= max(snapshot_date) filter (where not waits)"
+            " from (select snapshot_date, status = 'LOADED' and settled_run is null as waits"
+            " from ops.landed_files where (status = 'LOADED' or reason = 'REPLACED') and path like %s) as snapshots",
             (f"{source.name}/%",),
         )
         dates, late = cursor.fetchone() or ([], False)
