@@ -18,11 +18,15 @@ ROWS_A_PART = 500_000
 
 @dataclass(frozen=True)
 class Feed:
-    """What Gold's settles have written since the star last followed."""
+    """What Gold's settles have written since the star last followed.
+
+    `stale`: facts that they changed or took away; `rewritten`: those of them that are facts still.
+    """
 
     settles: tuple[datetime, ...]
     facts: int
     stale: int
+    rewritten: int
 
 
 def run(context: Context, rebuild: bool = False) -> Outcome:
@@ -51,9 +55,12 @@ def _feed(context: Context) -> Feed:
     with context.gold.cursor() as cursor:
         cursor.execute("select loaded_at, facts from ops.star_feed order by loaded_at")
         settles = list(cursor)
-        cursor.execute("select count(*) from ops.star_stale")
-        (stale,) = cursor.fetchone() or (0,)
-    return Feed(tuple(at for at, _ in settles), sum(facts for _, facts in settles), stale)
+        cursor.execute(
+            "select count(distinct s.transaction_id), count(distinct f.transaction_id) from ops.star_stale as s"
+            " left join fact_transactions as f on s.transaction_id = f.transaction_id"
+        )
+        stale, rewritten = cursor.fetchone() or (0, 0)
+    return Feed(tuple(at for at, _ in settles), sum(facts for _, facts in settles), stale, rewritten)
 
 
 def _start_anew(context: Context) -> None:
@@ -146,7 +153,7 @@ def _facts(context: Context, feed: Feed) -> int:
     condition = "loaded_at in (select s.loaded_at from ops.star_feed as s)"
     stale = "transaction_id in (select t.transaction_id from ops.star_stale as t)"
     if not _cut_short(context):
-        if feed.stale < feed.facts:
+        if feed.rewritten < feed.facts:
             fresh = gold.query_parts(context, "fact_transactions", f"{condition} and not {stale}", _parts(feed.facts))
             lake.append(star.fact_rows(fresh), FACT)
             context.failpoint("after-star-append")
