@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from warehouse.errors import Rejected
+from warehouse.rules import LONGEST_CODE
 
 csv.field_size_limit(2**31 - 1)
 
@@ -163,7 +164,7 @@ def check_snapshot(parsed: Parsed, columns: Sequence[Column], key: str) -> None:
     seen: dict[str, int] = {}
     twice: list[str] = []
     for row, line in enumerate(parsed.lines):
-        where = f"line {line} ({keys[row] or 'no ' + key})"
+        where = f"line {line} ({_short(keys[row]) or 'no ' + key})"
         if problem := parsed.problems[row]:
             bad.append(f"{where}: {problem}")
             continue
@@ -174,7 +175,7 @@ def check_snapshot(parsed: Parsed, columns: Sequence[Column], key: str) -> None:
             elif column.type == "money" and value and Decimal(value) < 0:
                 negative.append(f"{where}: {column.name} {value}")
         if keys[row] in seen:
-            twice.append(f"{keys[row]} on lines {seen[keys[row]]} and {line}")
+            twice.append(f"{_short(keys[row])} on lines {seen[keys[row]]} and {line}")
         seen.setdefault(keys[row], line)
     for reason, complaints in (("BAD_ROWS", bad), ("DUPLICATE_KEY", twice), ("NEGATIVE_PRICE", negative)):
         if complaints:
@@ -187,7 +188,9 @@ def complain(column: Column, value: str | None) -> str | None:
     """What is wrong with a value of a snapshot, or None."""
     if value is None or (column.type in ("text", "code") and not value.strip()):
         return f"{column.name} is empty" if column.required else None
-    shown = value if len(value) <= 60 else value[:60] + "…"
+    shown = _short(value)
+    if column.type == "code" and len(value.strip()) > LONGEST_CODE:
+        return f"{column.name} '{shown}' is longer than {LONGEST_CODE} characters"
     if column.type == "money":
         if not _DECIMAL.fullmatch(value):
             return f"{column.name} '{shown}' is not a decimal number"
@@ -202,3 +205,7 @@ def complain(column: Column, value: str | None) -> str | None:
         if not _DECIMAL.fullmatch(value) or abs(float(value)) > bound:
             return f"{column.name} '{shown}' is not a number of degrees"
     return None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:60] + "…"

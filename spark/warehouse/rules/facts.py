@@ -8,6 +8,7 @@ else null). The rules and their order are those of the contract, section 4.
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from warehouse.rules import LONGEST_CODE
 from warehouse.rules.asof import attach_version
 
 COLUMNS = (
@@ -78,6 +79,9 @@ def _what_is_malformed() -> Column:
             F.col(column).isNull(), F.concat(F.lit(f"{column} '"), shown(column), F.lit(f"' is not {what}"))
         )
 
+    def too_long(column: str) -> Column:
+        return F.when(F.length(column) > LONGEST_CODE, F.lit(f"{column} is longer than {LONGEST_CODE} characters"))
+
     zero = F.when(F.col("quantity") == 0, F.lit("quantity is 0"))
     complaints = F.concat_ws(
         "; ",
@@ -86,6 +90,7 @@ def _what_is_malformed() -> Column:
         empty("stock_code"),
         F.coalesce(unreadable("quantity", "a whole number of 32 bits"), zero),
         unreadable("invoice_date", "a time YYYY-MM-DD HH:MM:SS"),
+        *[too_long(c) for c in ("transaction_id", "stock_code", "customer_id", "country_id")],
     )
     return F.coalesce(F.col("problem"), F.nullif(complaints, F.lit("")))
 
