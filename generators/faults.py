@@ -44,9 +44,7 @@ DEFAULT_FAULTS = {
     "second_snapshot": 1,
     "late_snapshot": 1,
 }
-ODD_DESCRIPTION = (
-    'SIGN "HOME, SWEET HOME"\n<b onmouseover="alert(1)">10" & up</b>,\n<script>alert("x")</script>'
-)
+ODD_DESCRIPTION = 'SIGN "HOME, SWEET HOME"\n<b onmouseover="alert(1)">10" & up</b>,\n<script>alert("x")</script>'
 MALFORMED, CONFLICT = "MALFORMED", "DUPLICATE_CONFLICT"
 
 
@@ -140,9 +138,7 @@ def _no_price(plan: Plan, fault: str, number: int) -> None:
     first = plan.days[min(sold + 1 + number % 2, len(plan.days) - 1)]
     code = f"LATE-{plan.tag}-{number + 1}"
     product = Product(code, f"LATE COMER {number + 1}", "Other", Decimal("4.25"))
-    plan.products.append(
-        PlantedProduct(fault, product, first, f"sold from {plan.days[sold]} on, first priced here")
-    )
+    plan.products.append(PlantedProduct(fault, product, first, f"sold from {plan.days[sold]} on, first priced here"))
     early, later = Window(plan.days[sold], 12), Window(first, 12)
     plan.add(
         early,
@@ -182,9 +178,7 @@ def _odd_description(plan: Plan, fault: str, number: int) -> None:
     note = "quotes, commas, newlines and HTML in a description: shown as text"
     plan.products.append(PlantedProduct(fault, product, plan.days[0], note))
     window = plan.window()
-    plan.add(
-        window, fault, plan.row(window)._replace(stock_code=code), None, "a sale of the oddly named product"
-    )
+    plan.add(window, fault, plan.row(window)._replace(stock_code=code), None, "a sale of the oddly named product")
 
 
 def _plain(rows: Sequence[Sequence[str]]) -> bytes:
@@ -233,9 +227,7 @@ KINDS: dict[str, Callable[[Plan, str, int], None]] = {
     "quantity_zero": _malformed(lambda row: row._replace(quantity="0"), "quantity is 0"),
     "quantity_text": _malformed(lambda row: row._replace(quantity="abc"), "quantity is no number"),
     "quantity_too_big": _malformed(lambda row: row._replace(quantity="3000000000"), "over 32 bits"),
-    "impossible_date": _malformed(
-        lambda row: row._replace(invoice_date="2011-02-30 10:00:00"), "no such day"
-    ),
+    "impossible_date": _malformed(lambda row: row._replace(invoice_date="2011-02-30 10:00:00"), "no such day"),
     "empty_order_id": _malformed(lambda row: row._replace(order_id=""), "no order_id"),
     "duplicate_in_file": _duplicate_in_file,
     "duplicate_in_later_window": _duplicate_in_later_window,

@@ -107,9 +107,7 @@ def _write_transactions(landing: Path, day: date, lines: Iterable[SpooledLine], 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m generators.online_retail", description=__doc__)
-    parser.add_argument(
-        "sources", metavar="SOURCE", nargs="+", type=Path, help="file or folder: .csv, .csv.gz, .xlsx"
-    )
+    parser.add_argument("sources", metavar="SOURCE", nargs="+", type=Path, help="file or folder: .csv, .csv.gz, .xlsx")
     parser.add_argument("--landing", type=Path, required=True, help="folder of the landing zone")
     parser.add_argument("--from", dest="since", type=date.fromisoformat, help="first day (YYYY-MM-DD)")
     parser.add_argument("--to", dest="until", type=date.fromisoformat, help="last day, included")

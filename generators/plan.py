@@ -61,9 +61,7 @@ class PlantedProduct(NamedTuple):
 class Plan:
     """All faults of one landing zone, and the draws for them: the same seed and input, the same plan."""
 
-    def __init__(
-        self, seed: int, days: Sequence[date], codes: Sequence[str], countries: Sequence[str]
-    ) -> None:
+    def __init__(self, seed: int, days: Sequence[date], codes: Sequence[str], countries: Sequence[str]) -> None:
         self.days, self.countries = days, countries
         self.rows: defaultdict[Window, list[PlantedRow]] = defaultdict(list)
         self.files: list[PlantedFile] = []
@@ -112,6 +110,4 @@ class Plan:
         window = self.window()
         rows = [self.row(window) for _ in range(ROWS_OF_A_FILE)]
         path = transactions_path(window, part=f"_{fault}{len(self.files)}", compress=suffix == ".gz")
-        self.files.append(
-            PlantedFile(fault, window.day, path, pack(rows), reason, note, () if reason else rows)
-        )
+        self.files.append(PlantedFile(fault, window.day, path, pack(rows), reason, note, () if reason else rows))

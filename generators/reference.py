@@ -17,12 +17,9 @@ from generators.countries import Country, load_countries
 from generators.landing import GeneratorError
 
 CURRENT_PRODUCTS = (
-    "select distinct stock_code, description, category, unit_price"
-    " from ecommerce_db.products where is_current"
+    "select distinct stock_code, description, category, unit_price from ecommerce_db.products where is_current"
 )
-KNOWN_COUNTRIES = (
-    "select distinct country_id, country_name, region, latitude, longitude from ecommerce_db.countries"
-)
+KNOWN_COUNTRIES = "select distinct country_id, country_name, region, latitude, longitude from ecommerce_db.countries"
 
 _COLOURS = ["RED", "BLUE", "PINK", "GREEN", "IVORY", "BLACK", "WHITE", "SILVER", "CREAM", "PURPLE"]
 _STYLES = ["RETROSPOT", "VINTAGE", "POLKADOT", "PAISLEY", "FRENCH", "REGENCY", "WOODLAND", "ENGLISH"]
@@ -106,7 +103,5 @@ def _query(sql: str) -> list[dict[str, Any]]:
     try:
         rows: list[dict[str, Any]] = json.loads(done.stdout, parse_float=Decimal)
     except ValueError:
-        raise GeneratorError(
-            "--from-warehouse: `warehouse sql --json` printed something that is no JSON"
-        ) from None
+        raise GeneratorError("--from-warehouse: `warehouse sql --json` printed something that is no JSON") from None
     return rows

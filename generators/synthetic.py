@@ -128,9 +128,7 @@ class _Writer:
         line = 2
         for planted in extra:
             if planted.first_day == day:
-                self._note(
-                    path, planted.fault, None, line, None, f"{planted.product.stock_code}: {planted.note}"
-                )
+                self._note(path, planted.fault, None, line, None, f"{planted.product.stock_code}: {planted.note}")
             line += 1 + planted.product.description.count("\n")
         if second:
             self._write_second_snapshot(day, path, rows)
@@ -198,9 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m generators.synthetic", description=__doc__)
     parser.add_argument("--landing", type=Path, required=True, help="folder of the landing zone")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument(
-        "--start", type=date.fromisoformat, default=date(2011, 1, 4), help="first day, YYYY-MM-DD"
-    )
+    parser.add_argument("--start", type=date.fromisoformat, default=date(2011, 1, 4), help="first day, YYYY-MM-DD")
     parser.add_argument("--days", type=int, default=10, help="trading days (default 10)")
     parser.add_argument("--rows-per-day", type=int, default=20_000)
     parser.add_argument("--products", type=int, default=500)
@@ -212,9 +208,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="sell what the installed warehouse has, at its prices; start after its newest snapshot",
     )
-    parser.add_argument(
-        "--truth", type=Path, help="truth file (default: truth.json beside the landing folder)"
-    )
+    parser.add_argument("--truth", type=Path, help="truth file (default: truth.json beside the landing folder)")
     return parser
 
 

@@ -87,9 +87,7 @@ class Truth:
             "errors": dict(sorted(self.totals.errors.items())),
             "fact_amount": str(self.totals.fact_amount),
         }
-        faults = {
-            file: [entry._asdict() for entry in entries] for file, entries in sorted(self.faults.items())
-        }
+        faults = {file: [entry._asdict() for entry in entries] for file, entries in sorted(self.faults.items())}
         return json.dumps(vars(self) | {"totals": totals, "faults": faults}, indent=2) + "\n"
 
     def write(self, path: Path) -> None:

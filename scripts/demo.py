@@ -22,7 +22,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import psycopg2
 from py4j.protocol import Py4JError
@@ -130,7 +129,7 @@ class Landing:
         zone = urlsplit(context.config.landing_uri)
         if zone.scheme != "file" or not context.config.embedded:
             raise UsageError("the demo runs in the embedded home alone: unset GOLD_URL and LANDING_URI")
-        self.folder = Path(url2pathname(zone.path))
+        self.folder = Path(zone.path)
         self.truth_file, self._data_note = (context.config.home / f"demo-{name}.json" for name in ("truth", "data"))
         self._partial = self.folder.with_name(f".{self.folder.name}.partial")
         self._sources = list(context.config.sources)

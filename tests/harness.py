@@ -47,7 +47,9 @@ class Home:
         environment = {
             "WAREHOUSE_HOME": str(folder),
             "WAREHOUSE_LOCK_WAIT": "1",
-            "WAREHOUSE_SPARK_OPTIONS": "spark.sql.shuffle.partitions=2 spark.driver.memory=2g",
+            # many small frames: compiling their plans costs more than it gains
+            "WAREHOUSE_SPARK_OPTIONS": "spark.sql.shuffle.partitions=2 spark.driver.memory=2g"
+            " spark.sql.codegen.wholeStage=false spark.sql.codegen.factoryMode=NO_CODEGEN",
         }
         self.config = replace(load(environment, folder), spark_master="local[2]")
         self._spark: Any = None
@@ -59,7 +61,7 @@ class Home:
         return self._spark
 
     def empty_warehouse(self, landing: Path) -> "Warehouse":
-        warehouse = Warehouse(self, replace(self.config, landing_uri=landing.as_uri()), landing)
+        warehouse = Warehouse(self, replace(self.config, landing_uri=f"file://{landing}"), landing)
         warehouse.reset()
         return warehouse
 

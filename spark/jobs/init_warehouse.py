@@ -2,8 +2,6 @@
 
 import zlib
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from warehouse import gold, lake, ledger
 from warehouse.ledger import Outcome
@@ -11,9 +9,9 @@ from warehouse.session import Context
 
 
 def run(context: Context, reset: bool = False) -> Outcome:
-    zone = urlsplit(context.config.landing_uri)
-    if zone.scheme == "file":
-        landing = Path(url2pathname(zone.path))
+    scheme, _, path = context.config.landing_uri.rpartition("://")
+    if scheme in ("", "file"):
+        landing = Path(path.removeprefix("file:"))
         for source in context.config.sources:
             (landing / source).mkdir(parents=True, exist_ok=True)
     gold.create(context)

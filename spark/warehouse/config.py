@@ -82,7 +82,7 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
     gold_url = variable("GOLD_URL", _postgres_url, None)
     return Config(
         home=home,
-        landing_uri=(environment.get("LANDING_URI") or f"{home.as_uri()}/landing").rstrip("/"),
+        landing_uri=(environment.get("LANDING_URI") or f"file://{home}/landing").rstrip("/"),
         sources={name: rule(f"sources.{name}", partial(_source, name)) for name in SOURCES},
         gold_url=gold_url,
         gold_admin_url=variable("GOLD_ADMIN_URL", _postgres_url, gold_url),

@@ -11,6 +11,7 @@ from warehouse.errors import WarehouseError
 from warehouse.session import Context
 
 _AGAIN = "Nothing was half-written; run the same command again."
+_OURS = "Nothing was half-written. This is a fault of the program, not of the data: report it."
 _AWAY = re.compile(
     r"(?:Connection refused|ConnectException|UnknownHostException|NoRouteToHost|SocketTimeout|Call From)",
     re.I,
@@ -26,6 +27,8 @@ def explain(error: Exception, context: Context) -> WarehouseError:
     """The error as a line of text; what is not known keeps its own first line."""
     if isinstance(error, psycopg2.OperationalError):
         return WarehouseError(f"Gold (Postgres) at {_gold_address(context)} is away: {_first_line(error)}. {_AGAIN}")
+    if isinstance(error, psycopg2.IntegrityError | psycopg2.ProgrammingError):
+        return WarehouseError(f"{_first_line(error)}. {_OURS}")
     if isinstance(error, Py4JJavaError | PySparkException):
         text = _java_text(error)
         if "org.postgresql" in text and _AWAY.search(text):

@@ -1,9 +1,11 @@
 """What a job works with: its settings, clock, Spark session, Gold connection and voice."""
 
+import logging
 import os
 import secrets
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -100,13 +102,28 @@ def build_session(config: Config, app: str) -> SparkSession:
         for key, value in (_embedded_settings(config) | dict(config.spark)).items():
             builder = builder.config(key, value)
         builder = builder.master(config.spark_master)
-    session = builder.getOrCreate()
+    session = _started(builder)
     session.sparkContext.setLogLevel("ERROR")
     if config.embedded:
         # set now and not before: what the session starts with can be read in its process arguments
         server = embedded.start_gold(config.home)
         session.conf.set(f"spark.sql.catalog.{CATALOG}.jdbc.password", server.admin_password)
     return session
+
+
+def _started(builder: SparkSession.Builder) -> SparkSession:
+    """Start Spark, and leave Ctrl-C to Python: PySpark's own handler calls Java in the middle of another call."""
+    logging.getLogger("py4j").addHandler(logging.NullHandler())
+    if threading.current_thread() is not threading.main_thread():
+        return builder.getOrCreate()
+    pressed: list[bool] = []
+    signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try:
+        return builder.getOrCreate()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if pressed:
+            raise KeyboardInterrupt
 
 
 def _embedded_settings(config: Config) -> dict[str, str]:
@@ -118,17 +135,17 @@ def _embedded_settings(config: Config) -> dict[str, str]:
     server = embedded.start_gold(config.home)
     jars = [str(jar) for jar in embedded.jars()]
     catalog = f"spark.sql.catalog.{CATALOG}"
-    logging = PROJECT / "spark" / "conf" / "log4j2.properties"
+    log4j = PROJECT / "spark" / "conf" / "log4j2.properties"
     return {
         "spark.driver.extraClassPath": os.pathsep.join(jars),
         "spark.executor.extraClassPath": os.pathsep.join(jars),
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={logging.as_uri()} -XX:+UseSerialGC",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log4j.as_uri()} -XX:+UseSerialGC -XX:-UsePerfData",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.local.dir": str(config.home / "tmp"),
-        "spark.sql.warehouse.dir": (config.home / "tmp").as_uri(),
+        "spark.sql.warehouse.dir": f"file://{config.home}/tmp",
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         catalog: "org.apache.iceberg.spark.SparkCatalog",
         f"{catalog}.type": "jdbc",
@@ -136,5 +153,5 @@ def _embedded_settings(config: Config) -> dict[str, str]:
         f"{catalog}.jdbc.user": server.admin_user,
         f"{catalog}.jdbc.schema-version": "V1",
         f"{catalog}.cache-enabled": "false",
-        f"{catalog}.warehouse": (config.home / "lake").as_uri(),
+        f"{catalog}.warehouse": f"file://{config.home}/lake",
     }

@@ -283,7 +283,7 @@ def test_fields_are_filled_by_the_files_own_column_order(tmp_path):
 
 def test_a_row_with_a_nul_is_malformed_and_shows_where_it_was(tmp_path):
     result = outcome(tmp_path, {EARLY: transactions("T1,O\x001,A,2,2024-01-05 09:00:00,C1,GB")})
-    assert [row[:2] + row[7:8] for row in result.errors] == [("T1", "O�1", "MALFORMED")]
+    assert [row[:2] + row[7:8] for row in result.errors] == [("T1", "O␀1", "MALFORMED")]
 
 
 def test_a_nul_in_an_unknown_column_makes_the_row_malformed(tmp_path):
