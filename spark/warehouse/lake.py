@@ -28,10 +28,12 @@ def create(spark: SparkSession) -> None:
 
 
 def drop(spark: SparkSession) -> None:
-    """Drop Bronze and the star schema with their files."""
+    """Drop Bronze and the star schema with their files, also where files of theirs are gone already."""
+    jvm: Any = spark._jvm
+    catalog = spark._jsparkSession.sessionState().catalogManager().catalog(CATALOG).icebergCatalog()
     for namespace, tables in TABLES.items():
         for table in tables:
-            spark.sql(f"drop table if exists {CATALOG}.{namespace}.{table} purge")
+            catalog.dropTable(jvm.org.apache.iceberg.catalog.TableIdentifier.parse(f"{namespace}.{table}"), True)
 
 
 def snapshot_id(spark: SparkSession, table: str) -> int | None:
