@@ -122,13 +122,12 @@ def _bring(context: Context, dimension: str, key: str, after: DataFrame, touched
     differences = scd.differences(after.select(*before.columns), before, key).persist()
     try:
         changed = differences.count()
+        gold.publish(context, dimension, key, after, touched, anew)  # first: a MERGE empties the cache of its readers
         if changed:
             lake.merge(differences, in_star, key)
-        gold.publish(context, dimension, key, after, touched, anew)
         return changed
     finally:
-        for frame in (differences, after, touched):
-            frame.unpersist()
+        lake.release(context.spark)
 
 
 def _dates(context: Context) -> int:

@@ -52,15 +52,16 @@ def _derive(context: Context, source: Source, dates: list[date], late: bool) -> 
     new = lake.read(spark, RAW).where(F.col("snapshot_date").isin(dates)).select(*columns)
     known = lake.read(spark, RAW).select(*columns) if late else existing.unionByName(new)
     after = scd.first_values(known, "country_id", "first_seen").persist()
-    differences = scd.differences(after, existing, "country_id").persist()
-    changed = differences.count()
     first, other = F.struct(*[f"f.{c}" for c in values]), F.struct(*[f"n.{c}" for c in values])
-    refused = new.alias("n").join(after.alias("f"), "country_id").where(~first.eqNullSafe(other)).count()
-    if changed:
-        lake.merge(differences, COUNTRIES, "country_id")
-    differences.unpersist()
-    after.unpersist()
-    return changed, refused
+    try:
+        differences = scd.differences(after, existing, "country_id").persist()
+        changed = differences.count()
+        refused = new.alias("n").join(after.alias("f"), "country_id").where(~first.eqNullSafe(other)).count()
+        if changed:
+            lake.merge(differences, COUNTRIES, "country_id")
+        return changed, refused
+    finally:
+        lake.release(spark)
 
 
 if __name__ == "__main__":

@@ -64,10 +64,9 @@ def _derive(context: Context, source: Source, dates: list[date], late: bool) -> 
         if changed:
             lake.merge(differences, VERSIONS, "product_sk")
             context.failpoint("after-products-merge")
-        differences.unpersist()
         return changed
     finally:
-        after.unpersist()
+        lake.release(spark)
 
 
 def _fail_on_collision(after: DataFrame, existing: DataFrame) -> None:

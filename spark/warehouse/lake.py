@@ -103,6 +103,15 @@ def row_count(spark: SparkSession, table: str) -> int:
     return 0 if snapshot is None else int(snapshot.summary().get("total-records"))
 
 
+def release(spark: SparkSession) -> None:
+    """Free every cached frame.
+
+    By name none would be found any more: a commit to a table replaces the cached frames that read it, and
+    those would be planned anew at each later commit, long after the snapshots that they read are gone.
+    """
+    spark.catalog.clearCache()
+
+
 def merge(differences: DataFrame, table: str, key: str, condition: str = "true") -> None:
     """Apply differences (`op` U or D, and the table's columns) by `key`, as one commit.
 
