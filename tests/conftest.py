@@ -1,6 +1,5 @@
 """One embedded home and one Spark session for the whole test run; a fresh warehouse for each test."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +8,6 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT / "tests"), str(PROJECT / "tests" / "properties"), str(PROJECT)]
-
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")  # short lives: start fast
 
 from harness import Home, Warehouse  # noqa: E402 - needs the path
 

@@ -1,6 +1,7 @@
 """What the tests drive: a warehouse in this process, and all that it holds as comparable rows."""
 
 import gzip
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -57,7 +58,9 @@ class Home:
     @property
     def spark(self) -> Any:
         if self._spark is None:
+            os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"  # short jobs: start fast
             self._spark = build_session(self.config, "tests")
+            del os.environ["JDK_JAVA_OPTIONS"]
         return self._spark
 
     def empty_warehouse(self, landing: Path) -> "Warehouse":
