@@ -25,7 +25,7 @@ _ADDRESSES = (
 
 def explain(error: Exception, context: Context) -> WarehouseError:
     """The error as a line of text; what is not known keeps its own first line."""
-    if isinstance(error, psycopg2.OperationalError):
+    if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
         return WarehouseError(f"Gold (Postgres) at {_gold_address(context)} is away: {_first_line(error)}. {_AGAIN}")
     if isinstance(error, psycopg2.IntegrityError | psycopg2.ProgrammingError):
         return WarehouseError(f"{_first_line(error)}. {_OURS}")

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json
 
@@ -36,7 +37,8 @@ def job(context: Context, name: str, apart_from: Sequence[str] = ()) -> Iterator
     `apart_from`: jobs that must not run meanwhile, because this one goes by what they commit.
     """
     outcome = Outcome(name)
-    with _locks(context, name, {name, *apart_from}) as locks, context.gold as gold:
+    with _locks(context, name, {name, *apart_from}) as locks:
+        gold = context.gold
         with gold.cursor() as cursor:
             # whoever holds the lock is alone: a line still running belongs to a run that was killed
             cursor.execute(
@@ -55,7 +57,7 @@ def job(context: Context, name: str, apart_from: Sequence[str] = ()) -> Iterator
             _close(gold, context.run_id, outcome)
             gold.commit()
         except Exception as error:
-            if not gold.closed:
+            with suppress(psycopg2.Error):  # Gold may be what failed: then the next run closes the line
                 gold.rollback()
                 _fail(gold, context.run_id, name, error)
                 gold.commit()
