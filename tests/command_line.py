@@ -53,7 +53,8 @@ class CommandLine:
         own = {"WAREHOUSE_HOME": str(self.home), "LANDING_URI": self.landing.as_uri(), "SPARK_MASTER": "local[2]"}
         # parts of a few rows, so that a COPY of a small load has a middle
         parts = "spark.sql.execution.arrow.maxRecordsPerBatch=40"
-        options = f"spark.sql.shuffle.partitions=2 spark.driver.memory=1g {parts}"
+        java = "spark.driver.defaultJavaOptions=-XX:TieredStopAtLevel=1"  # a run is too short to be worth more
+        options = f"spark.sql.shuffle.partitions=2 spark.driver.memory=1g {parts} {java}"
         return inherited | own | {"WAREHOUSE_SPARK_OPTIONS": options} | self.settings | settings
 
 
