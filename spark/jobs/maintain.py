@@ -1,6 +1,7 @@
 """Keep the lake small: compact files, expire snapshots that no job has yet to read from."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import functions as F
 
@@ -8,9 +9,12 @@ from warehouse import lake, landing, ledger
 from warehouse.ledger import Outcome
 from warehouse.session import CATALOG, Context
 
-FOLLOWED = {
+FOLLOWERS = {
     "products": ("gold.products", "star.products"),
     "countries": ("gold.countries", "star.countries"),
+    "transactions_raw": ("landing.transactions",),
+    "products_raw": ("landing.products",),
+    "countries_raw": ("landing.countries",),
 }
 
 
@@ -22,40 +26,43 @@ def run(context: Context) -> Outcome:
         rewritten = expired = 0
         for namespace, tables in lake.TABLES.items():
             for table in tables:
-                rewritten += _compact(context, f"{namespace}.{table}")
-                expired += _expire(context, namespace, table)
-        for source in context.config.sources.values():
-            snapshot = lake.snapshot_id(context.spark, f"{lake.BRONZE}.{source.name}_raw")
-            ledger.move_watermark(context.gold, f"landing.{source.name}", snapshot)
+                followers = FOLLOWERS.get(table, ()) if namespace == lake.BRONZE else ()
+                rewritten += _compact(context, f"{namespace}.{table}", followers)
+                expired += _expire(context, f"{namespace}.{table}", followers)
         outcome.numbers = {"files_rewritten": rewritten, "files_deleted": expired}
         outcome.line = f"{rewritten} files rewritten, {expired} files of old snapshots deleted"
     return outcome
 
 
-def _compact(context: Context, table: str) -> int:
+def _compact(context: Context, table: str, followers: Sequence[str]) -> int:
+    """Rewrite small files; a job that has followed the table to here need not look at it again."""
+    before = lake.snapshot_id(context.spark, table)
     row = context.spark.sql(
         f"call {CATALOG}.system.rewrite_data_files(table => '{table}', options => map("
         f"'target-file-size-bytes', '{context.config.target_file_bytes}', 'min-input-files', '5'))"
     ).head()
     context.spark.sql(f"call {CATALOG}.system.rewrite_manifests(table => '{table}')")
+    for name in followers:
+        if ledger.watermark(context.gold, name) == before:
+            ledger.move_watermark(context.gold, name, lake.snapshot_id(context.spark, table))
     return int(row["rewritten_data_files_count"]) if row else 0
 
 
-def _expire(context: Context, namespace: str, table: str) -> int:
+def _expire(context: Context, table: str, followers: Sequence[str]) -> int:
     """Expire snapshots beyond the time that is kept, but none from which a job has yet to go on."""
     before = context.clock() - timedelta(days=context.config.keep_snapshots_days)
-    if namespace == lake.BRONZE:
-        marks = [ledger.watermark(context.gold, name) for name in FOLLOWED.get(table, ())]
+    marks = [mark for name in followers if (mark := ledger.watermark(context.gold, name)) is not None]
+    if marks:
         needed = (
-            context.spark.read.table(f"{CATALOG}.{namespace}.{table}.snapshots")
-            .where(F.col("snapshot_id").isin([mark for mark in marks if mark is not None]))
+            context.spark.read.table(f"{CATALOG}.{table}.snapshots")
+            .where(F.col("snapshot_id").isin(marks))
             .agg(F.min(F.unix_millis("committed_at")))
             .head()
         )
         if needed is not None and needed[0] is not None:
-            before = min(before, context.clock().fromtimestamp(needed[0] / 1000, before.tzinfo))
+            before = min(before, datetime.fromtimestamp(needed[0] / 1000, UTC))
     row = context.spark.sql(
-        f"call {CATALOG}.system.expire_snapshots(table => '{namespace}.{table}',"
+        f"call {CATALOG}.system.expire_snapshots(table => '{table}',"
         f" older_than => timestamp '{before:%Y-%m-%d %H:%M:%S.%f}', retain_last => 1)"
     ).head()
     return int(row["deleted_data_files_count"]) if row else 0
