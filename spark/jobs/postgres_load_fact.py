@@ -34,8 +34,7 @@ def run(context: Context, scope: Scope) -> Outcome:
         gold.open_staging(context, window.redecided)
         if window.contents:
             _stage(context, facts.decide(gather.new_rows(context, window), *reference.now), "N")
-        if reference.changed and gather.has_history(context.gold):
-            gather.stage_changes(context, reference)
+        if reference.changed and gather.has_history(context.gold) and gather.stage_changes(context, reference):
             touched = gather.touched_facts(context).unionByName(gather.touched_errors(context))
             _stage(context, facts.judge(touched, *reference.now), "T")
         batches = gold.find_contested(context)

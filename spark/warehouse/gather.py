@@ -145,13 +145,14 @@ def follow(gold_connection: Connection, reference: Reference) -> None:
     ledger.move_watermark(gold_connection, "gold.countries", reference.countries[1])
 
 
-def stage_changes(context: Context, reference: Reference) -> None:
-    """Put what changed into staging.touched_ranges and staging.touched_countries.
+def stage_changes(context: Context, reference: Reference) -> bool:
+    """Put what changed into staging.touched_ranges and staging.touched_countries; whether anything did.
 
     Versions whose key and price stay as they were (new stock, an end date that moved because of a
     neighbour) are not among them.
     """
     forever = F.lit("9999-12-31").cast("date")
+    changed = 0
     if reference.products[0] != reference.products[1] and reference.products[1] is not None:
         ranges = (
             lake.changes(context.spark, PRODUCTS, reference.products[0], reference.products[1])
@@ -159,7 +160,7 @@ def stage_changes(context: Context, reference: Reference) -> None:
             .agg(F.sum("_weight").alias("weight"), F.max(F.coalesce("end_date", forever)).alias("to_date"))
             .where("weight <> 0")
         )
-        gold.copy(context, ranges, "touched_ranges", ("stock_code", "from_date", "to_date"))
+        changed += gold.copy(context, ranges, "touched_ranges", ("stock_code", "from_date", "to_date"))
     if reference.countries[0] != reference.countries[1] and reference.countries[1] is not None:
         countries = (
             lake.changes(context.spark, COUNTRIES, reference.countries[0], reference.countries[1])
@@ -167,10 +168,11 @@ def stage_changes(context: Context, reference: Reference) -> None:
             .agg(F.sum("_weight").alias("weight"))
             .where("weight <> 0")
         )
-        gold.copy(context, countries, "touched_countries", ("country_id",))
+        changed += gold.copy(context, countries, "touched_countries", ("country_id",))
     with context.gold.cursor() as cursor:
         cursor.execute("analyze staging.touched_ranges, staging.touched_countries")
     context.gold.commit()
+    return changed > 0
 
 
 def touched_facts(context: Context) -> DataFrame:
