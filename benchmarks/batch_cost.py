@@ -142,12 +142,13 @@ def into_gold(context: Context, facts: object, rows: int) -> None:
             "create unlogged table if not exists staging.star_parts (part text primary key, rows bigint not null);"
             " alter table fact_transactions drop constraint fact_transactions_pkey;"
             + "".join(f" drop index fact_transactions_{name};" for name in INDEXES)
-            + " create view staging.history as select * from fact_transactions"
+            + " create unlogged table staging.history (like fact_transactions)"
         )
     context.gold.commit()
     gold.copy(context, facts, "history", columns, parts="star_parts")  # type: ignore[arg-type]
     with context.gold.cursor() as cursor:
-        cursor.execute("drop view staging.history; drop table staging.star_parts")
+        cursor.execute("insert into fact_transactions select * from staging.history")
+        cursor.execute("drop table staging.history, staging.star_parts")
         cursor.execute(
             "set local maintenance_work_mem = '2GB'; alter table fact_transactions add primary key (transaction_id)"
         )
