@@ -124,8 +124,8 @@ def test_the_landing_zone_is_given_with_or_without_a_slash_at_its_end(tmp_path):
         assert load({"LANDING_URI": uri}, tmp_path).landing_uri == "hdfs://namenode:8020/landing"
 
 
-def test_a_home_with_blanks_makes_a_landing_uri_without(tmp_path):
-    assert load({}, tmp_path / "a b").landing_uri.endswith("/a%20b/.warehouse/landing")
+def test_a_home_with_blanks_has_its_landing_zone_by_that_very_name(tmp_path):
+    assert load({}, tmp_path / "a b").landing_uri == f"file://{tmp_path}/a b/.warehouse/landing"
 
 
 def test_a_gold_url_makes_the_home_no_embedded_one_and_serves_the_administrator_too(tmp_path):
