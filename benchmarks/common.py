@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from warehouse import embedded
@@ -21,7 +21,7 @@ REAL_DATA = PROJECT.parent / "shared" / "data" / "online_retail"
 def throwaway_warehouse(folder: Path | None = None) -> Iterator[Context]:
     """An empty embedded warehouse in a folder of its own, which is removed at the end."""
     home = Path(tempfile.mkdtemp(prefix="warehouse-bench-", dir=folder))
-    config = replace(load({"WAREHOUSE_HOME": str(home)}, home))
+    config = load({"WAREHOUSE_HOME": str(home)}, home)
     context = Context(config, say=lambda message: None)
     try:
         yield context
