@@ -91,40 +91,46 @@ def _follow_bronze(context: Context, table: str, key: str) -> int:
     since = ledger.watermark(context.gold, f"star.{table}")
     if now is None or now == since:
         return 0
-    anew = not lake.has_snapshot(spark, source, since)
 
     def keyed(rows: DataFrame) -> DataFrame:
         return rows if key in rows.columns else rows.withColumn(key, star.country_sk())
 
-    touched = keyed(lake.changes(spark, source, since, now)).select(key)
-    if anew:
-        touched = touched.union(lake.read(spark, f"{lake.STAR}.{dimension}").select(key))
-    changed = _bring(context, dimension, key, keyed(lake.read(spark, source, now)), touched.distinct(), anew)
+    if lake.has_snapshot(spark, source, since) and not _cut_short(context):
+        changed = _bring(context, dimension, key, scd.net(keyed(lake.changes(spark, source, since, now)), key))
+    else:
+        rows = keyed(lake.read(spark, source, now))
+        held = lake.read(spark, f"{lake.STAR}.{dimension}").select(*rows.columns)
+        changed = _bring(context, dimension, key, scd.differences(rows, held, key), whole=rows)
     ledger.move_watermark(context.gold, f"star.{table}", now)
     return changed
 
 
 def _customers(context: Context) -> int:
-    """Bring dim_customers to what Gold's facts say of the customers that changed; rows changed."""
+    """Bring dim_customers to what Gold's facts say of the customers that bought; rows changed."""
     found = gold.query(context, "select * from ops.changed_customers")
-    keyed = found.select(star.customer_sk().alias("customer_sk"), "*")
-    after = keyed.where("country_id is not null").unionByName(star.guest(context.spark))
-    touched = keyed.select("customer_sk").union(star.guest(context.spark).select("customer_sk"))
-    return _bring(context, "dim_customers", "customer_sk", after, touched)
+    op = F.when(F.col("country_id").isNull(), F.lit("D")).otherwise(F.lit("U"))
+    differences = found.select(op.alias("op"), star.customer_sk().alias("customer_sk"), "*")
+    with context.gold.cursor() as cursor:
+        cursor.execute("select exists (select from dim_customers where customer_sk = %s)", (star.GUEST_SK,))
+        if cursor.fetchone() == (False,):
+            differences = differences.unionByName(star.guest(context.spark).withColumn("op", F.lit("U")))
+    return _bring(context, "dim_customers", "customer_sk", differences)
 
 
-def _bring(context: Context, dimension: str, key: str, after: DataFrame, touched: DataFrame, anew: bool = False) -> int:
-    """Make the `touched` rows of a dimension what they are in `after`, in the star and in Gold."""
-    touched = touched.persist()
-    after = after.join(touched, key, "left_semi").persist()
-    in_star = f"{lake.STAR}.{dimension}"
-    before = lake.read(context.spark, in_star).join(touched, key, "left_semi")
-    differences = scd.differences(after.select(*before.columns), before, key).persist()
+def _bring(context: Context, dimension: str, key: str, differences: DataFrame, whole: DataFrame | None = None) -> int:
+    """Apply differences to a dimension in the star and in Gold; rows changed.
+
+    `whole`: what the dimension is to hold, where Gold may differ from it by more than the star does.
+    """
+    differences = differences.persist()
     try:
         changed = differences.count()
-        gold.publish(context, dimension, key, after, touched, anew)  # first: a MERGE empties the cache of its readers
+        if whole is not None:
+            gold.publish(context, dimension, key, whole.withColumn("op", F.lit("U")), whole=True)
+        elif changed:
+            gold.publish(context, dimension, key, differences)
         if changed:
-            lake.merge(differences, in_star, key)
+            lake.merge(differences, f"{lake.STAR}.{dimension}", key)
         return changed
     finally:
         lake.release(context.spark)

@@ -1,14 +1,14 @@
 """Load every pending country snapshot; the first values of a country stay (SCD type 0)."""
 
 from datetime import date
+from functools import partial
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from warehouse import lake, landing, ledger
 from warehouse.config import Source
 from warehouse.ledger import Outcome
-from warehouse.rules import facts, scd
+from warehouse.rules import scd
 from warehouse.session import Context
 
 RAW, COUNTRIES = f"{lake.BRONZE}.countries_raw", f"{lake.BRONZE}.countries"
@@ -17,7 +17,7 @@ RAW, COUNTRIES = f"{lake.BRONZE}.countries_raw", f"{lake.BRONZE}.countries"
 def run(context: Context, scope: landing.Scope, replacing: bool = False) -> Outcome:
     source = context.config.sources["countries"]
     with ledger.job(context, "ingest countries") as outcome:
-        landing.load(context, source, scope, replacing, outcome, typed_snapshot)
+        landing.load(context, source, scope, replacing, outcome, partial(landing.typed, source=source))
         dates, late = landing.unsettled_dates(context.gold, source)
         if dates:
             changed, refused = _derive(context, source, dates, late)
@@ -27,20 +27,6 @@ def run(context: Context, scope: landing.Scope, replacing: bool = False) -> Outc
             if refused:
                 context.say(f"ingest countries: {refused} changed values not applied (the first ones stay)")
     return outcome
-
-
-def typed_snapshot(landed: DataFrame) -> DataFrame:
-    """The rows of accepted snapshots (whose texts are known to parse) with their types."""
-    return landed.select(
-        "snapshot_date",
-        "source_file",
-        "file_sha256",
-        facts.code("country_id").alias("country_id"),
-        "country_name",
-        "region",
-        *[F.nullif(F.trim(c), F.lit("")).cast("double").alias(c) for c in ("latitude", "longitude")],
-        "ingested_at",
-    )
 
 
 def _derive(context: Context, source: Source, dates: list[date], late: bool) -> tuple[int, int]:

@@ -1,5 +1,7 @@
 """Settle Gold: decide the fate of new and touched rows in Spark, then bring it in, in one transaction."""
 
+from functools import reduce
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -21,7 +23,7 @@ IN_FACT = (
     "country_id",
 )
 IN_ERROR = (*[f"landed_{c}" for c in facts.COLUMNS], "reason", "detail", "raw_record", "source_file")
-STAGED = ("fate", "row_id", "transaction_key", "batch_id", *IN_FACT, *IN_ERROR)
+STAGED = ("origin", "fate", "row_id", "transaction_key", "batch_id", *IN_FACT, *IN_ERROR)
 
 
 def run(context: Context, scope: Scope) -> Outcome:
@@ -32,15 +34,17 @@ def run(context: Context, scope: Scope) -> Outcome:
         if not (window.entries or reference.changed):
             return outcome
         gold.open_staging(context, window.redecided)
+        undecided = []
         if window.contents:
-            _stage(context, facts.decide(gather.new_rows(context, window), *reference.now), "N")
-        if reference.changed and gather.has_history(context.gold) and gather.stage_changes(context, reference):
-            touched = gather.touched_facts(context).unionByName(gather.touched_errors(context))
-            _stage(context, facts.judge(touched, *reference.now), "T")
+            undecided.append(_of("N", facts.resolve(facts.parse(gather.new_rows(context, window)))))
+        if reference.changed and gather.touches(context, reference):
+            undecided += [_of("T", gather.touched_facts(context)), _of("T", gather.touched_errors(context))]
+        if undecided:
+            _stage(context, facts.judge(reduce(DataFrame.unionByName, undecided), *reference.now))
         batches = gold.find_contested(context)
         if batches:
-            groups = gather.contested(context, batches, window)
-            _stage(context, facts.decide(groups, *reference.now), "C")
+            groups = facts.resolve(facts.parse(gather.contested(context, batches, window)))
+            _stage(context, facts.judge(_of("C", groups), *reference.now))
         outcome.numbers |= gold.settle(context, window.landed)
         gather.mark_settled(context.gold, window, context.run_id)
         gather.follow(context.gold, reference)
@@ -50,15 +54,19 @@ def run(context: Context, scope: Scope) -> Outcome:
     return outcome
 
 
-def _stage(context: Context, decided: DataFrame, origin: str) -> None:
+def _of(origin: str, rows: DataFrame) -> DataFrame:
+    """Rows to be judged: new (N), touched by reference data (T) or contested (C)."""
+    return rows.select(F.lit(origin).alias("origin"), *gather.UNDECIDED)
+
+
+def _stage(context: Context, decided: DataFrame) -> None:
     """COPY decided rows to staging; each carries only the columns that its fate has a use for."""
 
     def only(fate: str, columns: tuple[str, ...]) -> dict[str, Column]:
         return {c: F.when(F.col("fate") == fate, F.col(c)) for c in columns}
 
-    slim = decided.select(*STAGED).withColumns(only(facts.FACT, IN_FACT) | only(facts.ERROR, IN_ERROR))
-    rows = slim.select(F.lit(origin).alias("origin"), "*")
-    gold.copy(context, rows, gold.staging_table(context), ("origin", *STAGED), failpoint="during-copy")
+    rows = decided.select(*STAGED).withColumns(only(facts.FACT, IN_FACT) | only(facts.ERROR, IN_ERROR))
+    gold.copy(context, rows, gold.staging_table(context), STAGED, failpoint="during-copy")
 
 
 def _line(outcome: Outcome) -> str:

@@ -13,6 +13,20 @@ from warehouse.landing import Scope, batch_end
 from warehouse.rules import facts
 from warehouse.session import Context
 
+UNDECIDED = (
+    "row_id",
+    "batch_id",
+    "transaction_id",
+    "transaction_key",
+    *facts.VALUES,
+    *[f"landed_{c}" for c in facts.COLUMNS],
+    "source_file",
+    "raw_record",
+    "fate",
+    "reason",
+    "detail",
+)
+"""What a row brings to be judged; `fate` is null where that is still open."""
 RAW = f"{lake.BRONZE}.transactions_raw"
 PRODUCTS, COUNTRIES = f"{lake.BRONZE}.products", f"{lake.BRONZE}.countries"
 
@@ -108,13 +122,6 @@ def _bronze(context: Context, batches: Sequence[str], wanted: Callable[[tuple[st
     )
 
 
-def has_history(gold_connection: Connection) -> bool:
-    """Whether Gold holds rows that a change of reference data could touch."""
-    with gold_connection.cursor() as cursor:
-        cursor.execute("select exists (select from fact_transactions) or exists (select from transactions_error)")
-        return cursor.fetchone() == (True,)
-
-
 @dataclass(frozen=True)
 class Reference:
     """Products and countries as this run sees them, and the snapshots that Gold followed them to."""
@@ -145,8 +152,56 @@ def follow(gold_connection: Connection, reference: Reference) -> None:
     ledger.move_watermark(gold_connection, "gold.countries", reference.countries[1])
 
 
-def stage_changes(context: Context, reference: Reference) -> bool:
-    """Put what changed into staging.touched_ranges and staging.touched_countries; whether anything did.
+TOUCHED_FACTS = (
+    """
+    select f.transaction_id, f.order_id, f.invoice_date, f.stock_code, f.quantity, f.customer_id,
+        f.country_id, f.batch_id
+    from fact_transactions as f
+    where f.country_id in (select c.country_id from staging.touched_countries as c)
+    """,
+    """
+    select f.transaction_id, f.order_id, f.invoice_date, f.stock_code, f.quantity, f.customer_id,
+        f.country_id, f.batch_id
+    from staging.touched_ranges as r
+    inner join fact_transactions as f
+        on r.stock_code = f.stock_code and f.invoice_date >= r.from_date and f.invoice_date < r.to_date
+    """,
+)
+TOUCHED_ERRORS = """
+    select error_id as row_id, transaction_key, batch_id, source_file, raw_record, transaction_id, order_id,
+        stock_code, quantity, invoice_date, customer_id, country_id
+    from transactions_error
+    where
+        status = 'OPEN'
+        and (
+            reason in ('UNKNOWN_PRODUCT', 'NO_PRICE', 'AMOUNT_OVERFLOW')
+            and exists (select from staging.touched_ranges)
+            or reason = 'UNKNOWN_COUNTRY' and exists (select from staging.touched_countries)
+        )
+    """
+
+
+def touches(context: Context, reference: Reference) -> bool:
+    """Whether the change of reference data touches rows in Gold; what changed is in staging then.
+
+    A new day's prices, the common case, touch nothing that was bought before.
+    """
+    with context.gold.cursor() as cursor:
+        cursor.execute("select exists (select from fact_transactions) or exists (select from transactions_error)")
+        if cursor.fetchone() == (False,):
+            return False
+        context.gold.commit()
+        if not _stage_changes(context, reference):
+            return False
+        cursor.execute("analyze staging.touched_ranges, staging.touched_countries")
+        cursor.execute("select " + " or ".join(f"exists ({rows})" for rows in (*TOUCHED_FACTS, TOUCHED_ERRORS)))
+        found = cursor.fetchone() == (True,)
+    context.gold.commit()
+    return found
+
+
+def _stage_changes(context: Context, reference: Reference) -> int:
+    """Put what changed into staging.touched_ranges and staging.touched_countries; how many rows that is.
 
     Versions whose key and price stay as they were (new stock, an end date that moved because of a
     neighbour) are not among them.
@@ -169,29 +224,12 @@ def stage_changes(context: Context, reference: Reference) -> bool:
             .where("weight <> 0")
         )
         changed += gold.copy(context, countries, "touched_countries", ("country_id",))
-    with context.gold.cursor() as cursor:
-        cursor.execute("analyze staging.touched_ranges, staging.touched_countries")
-    context.gold.commit()
-    return changed > 0
+    return changed
 
 
 def touched_facts(context: Context) -> DataFrame:
     """Facts whose price or country changed under them, ready to be judged again."""
-    rows = gold.query(
-        context,
-        """
-        select f.transaction_id, f.order_id, f.invoice_date, f.stock_code, f.quantity, f.customer_id,
-            f.country_id, f.batch_id
-        from fact_transactions as f
-        where f.country_id in (select c.country_id from staging.touched_countries as c)
-        union
-        select f.transaction_id, f.order_id, f.invoice_date, f.stock_code, f.quantity, f.customer_id,
-            f.country_id, f.batch_id
-        from staging.touched_ranges as r
-        inner join fact_transactions as f
-            on r.stock_code = f.stock_code and f.invoice_date >= r.from_date and f.invoice_date < r.to_date
-        """,
-    )
+    rows = gold.query(context, " union ".join(TOUCHED_FACTS))
     text = F.lit(None).cast("string")
     return rows.select(
         *rows.columns,
@@ -204,21 +242,7 @@ def touched_facts(context: Context) -> DataFrame:
 
 def touched_errors(context: Context) -> DataFrame:
     """Open errors that a changed product or country may release, ready to be judged again."""
-    errors = gold.query(
-        context,
-        """
-        select error_id as row_id, transaction_key, batch_id, source_file, raw_record, transaction_id, order_id,
-            stock_code, quantity, invoice_date, customer_id, country_id
-        from transactions_error
-        where
-            status = 'OPEN'
-            and (
-                reason in ('UNKNOWN_PRODUCT', 'NO_PRICE', 'AMOUNT_OVERFLOW')
-                and exists (select from staging.touched_ranges)
-                or reason = 'UNKNOWN_COUNTRY' and exists (select from staging.touched_countries)
-            )
-        """,
-    ).withColumn("problem", F.lit(None).cast("string"))
+    errors = gold.query(context, TOUCHED_ERRORS).withColumn("problem", F.lit(None).cast("string"))
     codes = gold.query(context, "select distinct stock_code as _code from staging.touched_ranges")
     countries = gold.query(context, "select country_id as _country from staging.touched_countries")
     parsed = facts.parse(errors)
@@ -228,5 +252,4 @@ def touched_errors(context: Context) -> DataFrame:
         .join(F.broadcast(countries), F.col("country_id") == F.col("_country"), "left")
         .where("_code is not null or _country is not null")
         .withColumns(undecided)
-        .drop("_code", "_country", "malformed", "problem")
     )

@@ -186,25 +186,26 @@ def _text(lines: pa.Array) -> memoryview:
     return memoryview(lines.buffers()[2])[start:end]
 
 
-def publish(context: Context, dimension: str, key: str, after: DataFrame, touched: DataFrame, anew: bool) -> None:
-    """Make the `touched` rows of a dimension in Gold what they are in `after`, once the caller commits."""
+def publish(context: Context, dimension: str, key: str, differences: DataFrame, whole: bool = False) -> None:
+    """Apply differences (`op` U or D, and the columns) to a dimension in Gold, once the caller commits.
+
+    `whole`: they are all that the dimension is to hold.
+    """
     staging = f"star_{dimension}"
     parts = f"{staging}_parts"
-    columns = after.columns
+    columns = ", ".join(c for c in differences.columns if c != "op")
     with closing(context.connect()) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             f"drop table if exists staging.{staging}, staging.{parts};"
             f" create unlogged table staging.{staging} as select *, '' as op from {dimension} limit 0;"
             f" create unlogged table staging.{parts} (part text primary key, rows bigint not null)"
         )
-    rows = touched.join(after.withColumn("op", F.lit("U")), key, "left").fillna({"op": "D"})
-    copy(context, rows, staging, [*columns, "op"], parts=parts)
+    copy(context, differences, staging, differences.columns, parts=parts)
     with context.gold.cursor() as cursor:
-        listed = ", ".join(columns)
-        everything = "true" if anew else f"{key} in (select s.{key} from staging.{staging} as s)"
+        replaced = "true" if whole else f"{key} in (select s.{key} from staging.{staging} as s)"
         cursor.execute(
-            f"delete from {dimension} where {everything};"
-            f" insert into {dimension} ({listed}) select {listed} from staging.{staging} where op = 'U';"
+            f"delete from {dimension} where {replaced};"
+            f" insert into {dimension} ({columns}) select {columns} from staging.{staging} where op = 'U';"
             f" drop table staging.{staging}, staging.{parts}"
         )
 

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
-from pyspark.errors import AnalysisException
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -22,12 +21,12 @@ from warehouse.config import Source
 from warehouse.errors import Rejected
 from warehouse.ledger import Outcome
 from warehouse.parsing import Column, check_snapshot, decode, parse
+from warehouse.rules import facts
 from warehouse.session import CATALOG, Context
 
 _ROWS_A_BATCH = 20_000
 _NO_BYTES = hashlib.sha256(b"").hexdigest()
 Prepare = Callable[[DataFrame], DataFrame]
-_ROOT = re.compile(r"^[a-z][a-z0-9+.-]*:(//[^/]*)?", re.IGNORECASE)
 _GLOB = re.compile(r"([\\{}\[\]*?])")
 
 
@@ -90,24 +89,16 @@ def batch_end(batch_id: str) -> datetime:
 
 def listing(context: Context, source: Source) -> list[LandingFile]:
     """The complete files of a source, in the order of their windows or dates."""
-    folder = f"{context.config.landing_uri}/{source.name}"
-    try:
-        # recursive, because Spark would otherwise take a folder in there for a partition and fail
-        files = context.spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(folder)
-        told = files.select("path", F.unix_millis("modificationTime"), "length").collect()
-    except AnalysisException as error:
-        if error.getCondition() == "PATH_NOT_FOUND":
-            return []
-        raise
-    # Spark lists empty files, but reads none of them: they have no time of their own here
-    sizes = {_path(unquote(uri)): (unquote(uri), 0, 0) for uri in files.inputFiles()}
-    sizes |= {_path(uri): (uri, modified, size) for uri, modified, size in told}
+    jvm: Any = context.spark._jvm
+    folder = jvm.org.apache.hadoop.fs.Path(f"{context.config.landing_uri}/{source.name}")
+    system = folder.getFileSystem(context.spark._jsparkSession.sessionState().newHadoopConf())
     found = []
-    for path, (uri, modified, size) in sizes.items():
-        name = path.removeprefix(_path(folder) + "/")
-        if "/" in name or name.startswith((".", "_")) or name.endswith(".tmp"):
+    for status in system.listStatus(folder) if system.exists(folder) else ():
+        name = status.getPath().getName()
+        if status.isDirectory() or name.startswith((".", "_")) or name.endswith(".tmp"):
             continue
-        modified_at = datetime.fromtimestamp(modified / 1000, UTC)
+        modified_at = datetime.fromtimestamp(status.getModificationTime() / 1000, UTC)
+        uri, size = status.getPath().toString(), status.getLen()
         file = _named(source, LandingFile(f"{source.name}/{name}", uri, size, modified_at), name)
         if size == 0:
             file = replace(file, status="REJECTED", reason="EMPTY: the file has no bytes", sha256=_NO_BYTES)
@@ -115,11 +106,6 @@ def listing(context: Context, source: Source) -> list[LandingFile]:
             file = replace(file, status="REJECTED", reason=f"TOO_LARGE: over {context.config.file_bytes} bytes")
         found.append(file)
     return sorted(found, key=lambda file: (file.slot, file.path))
-
-
-def _path(uri: str) -> str:
-    """A URI without scheme and host, which Spark writes in more ways than one."""
-    return _ROOT.sub("", uri)
 
 
 def _named(source: Source, file: LandingFile, name: str) -> LandingFile:
@@ -323,6 +309,24 @@ def accepted_rows(rows: DataFrame, files: Sequence[LandingFile]) -> DataFrame:
         .withColumnRenamed("sha256", "file_sha256")
         .drop("path", "verdict")
     )
+
+
+def typed(landed: DataFrame, source: Source) -> DataFrame:
+    """The rows of accepted snapshots (whose texts are known to parse) with the types of their columns."""
+
+    def number(column: str, kind: str) -> SparkColumn:
+        return F.nullif(F.trim(column), F.lit("")).cast(kind)
+
+    types: dict[str, Callable[[str], SparkColumn]] = {
+        "text": F.col,
+        "code": facts.code,
+        "money": lambda column: number(column, "decimal(12,4)"),
+        "integer": lambda column: number(column, "int"),
+        "latitude": lambda column: number(column, "double"),
+        "longitude": lambda column: number(column, "double"),
+    }
+    values = [types[column.type](column.name).alias(column.name) for column in source.columns]
+    return landed.select("snapshot_date", "source_file", "file_sha256", *values, "ingested_at")
 
 
 def record(gold: Connection, files: Sequence[LandingFile], run_id: str, at: datetime) -> None:

@@ -97,6 +97,8 @@ def build_session(config: Config, app: str) -> SparkSession:
         SparkSession.builder.appName(f"warehouse {app}")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.defaultCatalog", CATALOG)
+        # gains these plans nothing, and takes seconds to find that out where they are wide
+        .config("spark.sql.constraintPropagation.enabled", "false")
     )
     if config.embedded:
         for key, value in (_embedded_settings(config) | dict(config.spark)).items():

@@ -70,3 +70,29 @@ def differences(after: DataFrame, before: DataFrame, key: str) -> DataFrame:
             *[F.coalesce(f"new.{c}", f"old.{c}").alias(c) if c == key else F.col(f"new.{c}") for c in columns],
         )
     )
+
+
+def net(changes: DataFrame, key: str) -> DataFrame:
+    """What a table's change feed comes to, as `differences` are: U (the row as it is now) or D (it went).
+
+    `changes`: the table's columns and `_weight`, 1 for a row that came, -1 for one that went. Rows that
+    were only rewritten cancel out.
+    """
+    columns = [c for c in changes.columns if c != "_weight"]
+    left = changes.groupBy(*columns).agg(F.sum("_weight").alias("_weight")).where("_weight <> 0")
+    last = left.groupBy(key).agg(F.max_by(F.struct(*columns), "_weight").alias("_row"), F.max("_weight").alias("_w"))
+    return last.select(F.when(F.col("_w") > 0, F.lit("U")).otherwise(F.lit("D")).alias("op"), "_row.*")
+
+
+def collisions(new: DataFrame, existing: DataFrame) -> DataFrame:
+    """Surrogate keys of new versions that stand for two business keys: product_sk, `one` and `other`."""
+    keys = ("product_sk", "stock_code", "effective_date")
+    met = existing.select(*keys).join(F.broadcast(new.select("product_sk")), "product_sk", "left_semi")
+    business_key = F.struct(*keys[1:])
+    return (
+        new.select(*keys)
+        .union(met)
+        .groupBy("product_sk")
+        .agg(F.min(business_key).alias("one"), F.max(business_key).alias("other"))
+        .where("one <> other")
+    )
