@@ -73,6 +73,8 @@ $(VENV)/.setup: requirements/runtime.lock requirements/jre.lock pyproject.toml s
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@echo "setup: jars"
 	@$(RUN) -m warehouse.embedded setup
+	@echo "setup: a first run, for Java to start faster from now on"
+	@$(RUN) -m scripts.class_archive
 	@touch $@
 	@echo "setup: done"
 

@@ -23,9 +23,11 @@ def run(context: Context, scope: landing.Scope, replacing: bool = False) -> Outc
             changed, refused = _derive(context, source, dates, late)
             landing.settle_snapshots(context.gold, source, context.run_id)
             outcome.numbers |= {"countries_changed": changed, "values_not_applied": refused}
-            outcome.line += f"; {changed} countries new"
+            outcome.line += f"; {ledger.counted(changed, 'country', 'countries')} new"
             if refused:
-                context.say(f"ingest countries: {refused} changed values not applied (the first ones stay)")
+                context.say(
+                    f"ingest countries: {ledger.counted(refused, 'changed value')} not applied (the first ones stay)"
+                )
     return outcome
 
 

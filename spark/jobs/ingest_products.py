@@ -22,9 +22,10 @@ def run(context: Context, scope: landing.Scope, replacing: bool = False) -> Outc
         landing.load(context, source, scope, replacing, outcome, partial(landing.typed, source=source))
         dates, late = landing.unsettled_dates(context.gold, source)
         if dates:
-            outcome.numbers["versions_changed"] = _derive(context, source, dates, late)
+            changed = _derive(context, source, dates, late)
             landing.settle_snapshots(context.gold, source, context.run_id)
-            outcome.line += f"; {outcome.numbers['versions_changed']} versions changed"
+            outcome.numbers["versions_changed"] = changed
+            outcome.line += f"; {ledger.counted(changed, 'version')} changed"
     return outcome
 
 
@@ -46,7 +47,7 @@ def _derive(context: Context, source: Source, dates: list[date], late: bool) -> 
         changed = differences.count()
         if changed:
             _fail_on_collision(differences, lake.read(spark, VERSIONS))
-            lake.merge(differences, VERSIONS, "product_sk", "true" if late else "t.is_current")
+            lake.merge(differences, VERSIONS, "product_sk")
             context.failpoint("after-products-merge")
         return changed
     finally:

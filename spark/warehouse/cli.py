@@ -28,7 +28,7 @@ from jobs import (
     maintain,
     postgres_load_fact,
 )
-from warehouse import embedded, monitor
+from warehouse import embedded, landing, monitor
 from warehouse.config import load
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.faults import explain
@@ -220,7 +220,9 @@ def _backfill(context: Context, options: Any) -> int:
         raise UsageError(f"--from {options.first} is after --to {options.last}")
     _ready(context)
     outcomes: list[Outcome] = []
-    for first, last in months(options.first, options.last):
+    landed = {(day.year, day.month) for day in landing.days(context, options.first, options.last)}
+    parts = [part for part in months(options.first, options.last) if (part[0].year, part[0].month) in landed]
+    for first, last in parts or [(options.first, options.last)]:
         context.run_id = new_run_id(context.clock())
         done = run_all(context, Scope(since=first, last=last))
         if not options.json:

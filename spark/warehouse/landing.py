@@ -150,6 +150,12 @@ def pending(context: Context, source: Source, scope: Scope, replacing: bool) -> 
     ]
 
 
+def days(context: Context, first: date, last: date) -> set[date]:
+    """The days between two, both included, of which there are files in the landing zone."""
+    listed = [file.day for source in context.config.sources.values() for file in listing(context, source)]
+    return {day for day in listed if day is not None and first <= day <= last}
+
+
 def parsed(context: Context, source: Source, files: Sequence[LandingFile]) -> DataFrame:
     """Every row of the files as text, and a row a file with its verdict as JSON."""
     columns, key = source.columns, source.key
@@ -531,7 +537,7 @@ def _report(context: Context, files: Sequence[LandingFile], outcome: Outcome) ->
     rows = sum(file.rows for file in loaded)
     outcome.rejected = len(refused)
     outcome.numbers |= {"files": len(loaded), "rows": rows, "rejected": len(refused), "skipped": skipped}
-    outcome.line = f"{rows} rows from {len(loaded)} files"
+    outcome.line = f"{ledger.counted(rows, 'row')} from {ledger.counted(len(loaded), 'file')}"
     if refused:
         outcome.line += f", {len(refused)} rejected"
     if skipped:

@@ -28,6 +28,11 @@ class Outcome:
         return 3 if self.rejected else 0
 
 
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {noun if number == 1 else nouns or noun + 's'}"
+
+
 @contextmanager
 def job(context: Context, name: str, apart_from: Sequence[str] = ()) -> Iterator[Outcome]:
     """Run a job's body under its lock, with a ledger line that ends with what the body committed.

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import psycopg2
@@ -80,11 +81,15 @@ def show_status(context: Context, as_json: bool) -> int:
         print(json.dumps(document, default=str))
         return 0
     runs = document["runs"]
-    show_rows(list(runs[0]) if runs else ["job"], [tuple(run.values()) for run in runs], False)
+    show_rows(list(runs[0]) if runs else ["job"], [tuple(map(_to_the_second, run.values())) for run in runs], False)
     for part in ("freshness", "backlog", "books"):
         told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in document[part].items())
         print(f"{part}: {told}")
     return 0
+
+
+def _to_the_second(value: Any) -> Any:
+    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else value
 
 
 def show_rows(columns: Sequence[str], rows: Sequence[tuple[Any, ...]], as_json: bool) -> None:

@@ -138,11 +138,13 @@ def _embedded_settings(config: Config) -> dict[str, str]:
     jars = [str(jar) for jar in embedded.jars()]
     catalog = f"spark.sql.catalog.{CATALOG}"
     log4j = PROJECT / "spark" / "conf" / "log4j2.properties"
+    java = [f"-Dlog4j2.configurationFile={log4j.as_uri()}", "-XX:+UseSerialGC", "-XX:-UsePerfData"]
+    if (archive := embedded.class_archive()).exists():
+        java += [f'"-XX:SharedArchiveFile={archive}"', "-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"]
     return {
         "spark.driver.extraClassPath": os.pathsep.join(jars),
         "spark.executor.extraClassPath": os.pathsep.join(jars),
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log4j.as_uri()}"
-        " -XX:+UseSerialGC -XX:-UsePerfData",
+        "spark.driver.extraJavaOptions": " ".join(java),
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",

@@ -139,7 +139,7 @@ def test_a_snapshot_with_a_fault_is_refused_whole_and_what_was_in_force_stays(wa
         "countries_2011-01-03.csv": "BAD_ROWS: line 2 (US): latitude '91' is not a number of degrees",
     }
     assert amounts(warehouse) == {"T1": "1.5000", "T2": "1.5000"}
-    assert "ingest countries: 1 changed values not applied (the first ones stay)" in warehouse.said
+    assert "ingest countries: 1 changed value not applied (the first ones stay)" in warehouse.said
     assert_balanced(warehouse, 2)
     assert_agrees_with_oracle(warehouse)
 
@@ -163,9 +163,9 @@ def test_the_command_line_tells_what_was_refused_and_how_it_ended(own_home: Path
     done = run("run")
     assert done.code == 3, done.err
     assert done.out.splitlines()[:4] == [
-        "ingest products: 1 rows from 1 files; 1 versions changed",
-        "ingest countries: 1 rows from 1 files; 1 countries new",
-        "ingest transactions: 2 rows from 1 files, 2 rejected",
+        "ingest products: 1 row from 1 file; 1 version changed",
+        "ingest countries: 1 row from 1 file; 1 country new",
+        "ingest transactions: 2 rows from 1 file, 2 rejected",
         "gold: 2 landed = 1 facts + 1 errors + 0 duplicates",
     ]
     assert sorted(done.err.splitlines()) == [

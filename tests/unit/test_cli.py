@@ -191,7 +191,7 @@ def test_a_job_script_is_its_command_with_the_arguments_of_the_script(monkeypatc
 
 # --- What is printed ---
 
-LOADED = Outcome("ingest products", "2 rows from 1 files, 1 rejected", 1, {"rows": 2, "at": date(2011, 1, 4)})
+LOADED = Outcome("ingest products", "2 rows from 1 file, 1 rejected", 1, {"rows": 2, "at": date(2011, 1, 4)})
 IDLE = Outcome("star")
 
 
@@ -200,7 +200,7 @@ def test_outcomes_are_printed_a_line_a_job(capsys, monkeypatch):
     job_list = [LOADED, IDLE]
     assert cli.main(["run"]) == 3
     assert capsys.readouterr().out == (
-        "ingest products: 2 rows from 1 files, 1 rejected\nstar: nothing pending\n"
+        "ingest products: 2 rows from 1 file, 1 rejected\nstar: nothing pending\n"
     )  # fmt: skip
     job_list = [IDLE]
     assert cli.main(["run"]) == 0
@@ -224,6 +224,7 @@ def test_a_backfill_goes_month_by_month_each_with_a_run_id_of_its_own(capsys, mo
         return [LOADED if len(scopes) == 1 else IDLE]
 
     monkeypatch.setattr(cli, "run_all", run_all)
+    monkeypatch.setattr(cli.landing, "days", lambda *_: {date(2011, 1, 31), date(2011, 2, 2), date(2011, 4, 1)})
     assert cli.main(["backfill", "--from", "2011-01-31", "--to", "2011-02-02"]) == 3
     assert scopes == [
         (date(2011, 1, 31), date(2011, 1, 31), None),
@@ -236,6 +237,18 @@ def test_a_backfill_goes_month_by_month_each_with_a_run_id_of_its_own(capsys, mo
         "2011-02-01 to 2011-02-02",
         "star: nothing pending",
     ]
+
+
+def test_a_backfill_passes_over_months_of_which_nothing_landed(monkeypatch):
+    scopes = []
+    monkeypatch.setattr(cli, "run_all", lambda _, scope: scopes.append((scope.since, scope.last)) or [IDLE])
+    monkeypatch.setattr(cli.landing, "days", lambda *_: {date(2011, 3, 5)})
+    assert cli.main(["backfill", "--from", "1900-01-01", "--to", "9999-12-31"]) == 0
+    assert scopes == [(date(2011, 3, 1), date(2011, 3, 31))]
+    scopes.clear()
+    monkeypatch.setattr(cli.landing, "days", lambda *_: set())
+    assert cli.main(["backfill", "--from", "2011-01-01", "--to", "2011-02-28"]) == 0
+    assert scopes == [(date(2011, 1, 1), date(2011, 2, 28))]
 
 
 @pytest.mark.parametrize(

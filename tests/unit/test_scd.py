@@ -353,3 +353,37 @@ def test_equal_tables_do_not_differ_and_empty_ones_neither(spark):
     rows = frame(spark, schema, [(1, None), (2, "b")])
     assert scd.differences(rows, rows, "sk").count() == 0
     assert scd.differences(frame(spark, schema, []), frame(spark, schema, []), "sk").count() == 0
+
+
+# --- net: a change feed in short ---
+
+
+def test_a_change_feed_comes_to_the_rows_that_came_and_the_keys_that_went(spark):
+    schema = "sk long, name string, end date, _weight int"
+    feed = [
+        (1, "rewritten", None, -1), (1, "rewritten", None, 1),
+        (2, "old", None, -1), (2, "old", day(5), 1),
+        (3, "gone", day(2), -1),
+        (4, None, None, 1),
+        (5, "there", None, -1), (5, "and back", None, 1), (5, "and back", None, -1), (5, "there", None, 1),
+        (6, "came", None, 1), (6, "came", None, -1),
+    ]  # fmt: skip
+    net = scd.net(frame(spark, schema, feed), "sk")
+    assert net.columns == ["op", "sk", "name", "end"]
+    assert_rows(
+        net,
+        "op string, sk long, name string, end date",
+        ("U", 2, "old", day(5)),
+        ("D", 3, "gone", day(2)),
+        ("U", 4, None, None),
+    )
+
+
+def test_surrogate_keys_that_stand_for_two_business_keys_are_told(spark):
+    schema = "product_sk long, stock_code string, effective_date date"
+    held = frame(spark, schema, [(1, "A", day(1)), (2, "B", day(1)), (3, "C", day(1))])
+    new = frame(
+        spark, schema, [(1, "A", day(1)), (2, "b", day(1)), (3, "C", day(2)), (4, "D", day(1)), (4, "E", day(1))]
+    )
+    found = {row["product_sk"]: (row["one"][0], row["other"][0]) for row in scd.collisions(new, held).collect()}
+    assert found == {2: ("B", "b"), 3: ("C", "C"), 4: ("D", "E")}
