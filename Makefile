@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 WAREHOUSE_HOME ?= $(shell sed -n 's/^WAREHOUSE_HOME=//p' .env 2>/dev/null)
+WORKERS ?= 2
 HOME_DIR := $(or $(WAREHOUSE_HOME),.warehouse)
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -23,7 +24,7 @@ demo: setup ## run a small warehouse from landing files to views; DATA=file.xlsx
 	@$(RUN) -m scripts.demo $(if $(DATA),--data "$(DATA)")
 
 test: lint ## lint, then the whole test suite
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 test-fast: setup-dev ## the tests that are not slow
 	@$(RUN) -m pytest -m 'not slow'

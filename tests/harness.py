@@ -58,7 +58,7 @@ class Home:
     @property
     def spark(self) -> Any:
         if self._spark is None:
-            os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"  # short jobs: start fast
+            os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"  # short jobs: start fast
             self._spark = build_session(self.config, "tests")
             del os.environ["JDK_JAVA_OPTIONS"]
         return self._spark
