@@ -58,7 +58,8 @@ class Home:
     @property
     def spark(self) -> Any:
         if self._spark is None:
-            os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"  # short jobs: start fast
+            # many short jobs: compiled quickly, and never thrown out again for want of room
+            os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
             self._spark = build_session(self.config, "tests")
             del os.environ["JDK_JAVA_OPTIONS"]
         return self._spark
