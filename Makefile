@@ -24,7 +24,7 @@ demo: setup ## run a small warehouse from landing files to views; DATA=file.xlsx
 	@$(RUN) -m scripts.demo $(if $(DATA),--data "$(DATA)")
 
 test: lint ## lint, then the whole test suite
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup
 
 test-fast: setup-dev ## the tests that are not slow
 	@$(RUN) -m pytest -m 'not slow'

@@ -28,7 +28,7 @@ sys.path[:0] = [str(PROJECT / "spark")]
 from warehouse.rules.asof import attach_version  # noqa: E402 - needs the path
 
 CORES, PRODUCTS, SPAN_DAYS, FILE_ROWS = 2, 4_000, 1_000, 1_000_000
-RANK_ROWS, RANK_BOUND = 1_000_000, 180
+RANK_ROWS, RANK_BOUND = 5_000_000, 300
 DAILY_ROWS, DAILY_VERSIONS = 100_000, 100
 
 Method = Callable[[str, str], tuple[Any, ...] | None]
@@ -250,9 +250,7 @@ def measure(folder: Path, sizes: list[int], counts: list[int], repeats: int, ran
     for count in [count for count in counts if count <= middle]:
         source = rank_input or inputs[rank_rows]
         ranked = Spark(session, join_and_rank, RANK_BOUND)
-        seen = take_turns(
-            {"rule": (rule, source, versions[count]), "rank": (ranked, source, versions[count])}, min(repeats, 2), cpu
-        )
+        seen = take_turns({"rule": (rule, source, versions[count]), "rank": (ranked, source, versions[count])}, 1, cpu)
         rows.append(
             [f"{rank_rows:,}", f"{count:,}", str(seen["rule"]), str(seen["rank"]), ratio(seen["rank"], seen["rule"])]
         )

@@ -46,13 +46,14 @@ def main() -> None:
 
 
 def decided(context: Context, rows: int) -> DataFrame:
-    """Facts as `rules.facts.decide` leaves them: two months, 4,000 products, 40,000 customers."""
+    """Facts as `rules.facts.judge` leaves them: two months, 4,000 products, 40,000 customers."""
     number = F.col("id")
     text = F.lit(None).cast("string")
     at = F.timestamp_seconds(F.lit(1_293_840_000) + number).cast("timestamp_ntz")
     quantity = (number % 12 + 1).cast("int")
     price = ((number * 7919) % 2000 / 100 + 1).cast("decimal(12,4)")
     return context.spark.range(rows).select(
+        F.lit("N").alias("origin"),
         F.lit("FACT").alias("fate"),
         number.alias("row_id"),
         F.concat(F.lit("T"), F.lpad(number.cast("string"), 10, "0")).alias("transaction_key"),
@@ -75,7 +76,7 @@ def load(context: Context, path: str, rows: int, clock: Stopwatch) -> None:
     frame = context.spark.read.parquet(path)
     gold.open_staging(context, [])
     with clock.time("staging (Spark → COPY)"):
-        postgres_load_fact._stage(context, frame, "N")
+        postgres_load_fact._stage(context, frame)
     with clock.time("settle"):
         gold.find_contested(context)
         gold.settle(context, rows)

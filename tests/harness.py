@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -160,9 +161,9 @@ def ordered(rows: Rows) -> Rows:
 def assert_same_state(actual: dict[str, Rows], expected: dict[str, Rows]) -> None:
     """Every frame holds the same rows: none lost, none more."""
     for name in expected:
-        lost = [row for row in expected[name] if row not in actual[name]]
-        more = [row for row in actual[name] if row not in expected[name]]
-        assert not lost and not more and len(actual[name]) == len(expected[name]), (
+        here, there = Counter(actual[name]), Counter(expected[name])
+        lost, more = list((there - here).elements()), list((here - there).elements())
+        assert not lost and not more, (
             f"{name}: {len(lost)} rows lost, {len(more)} too many\nlost: {lost[:5]}\ntoo many: {more[:5]}"
         )
 

@@ -16,7 +16,7 @@ from harness import Warehouse, assert_same_state
 
 from generators.synthetic import generate
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("kills")]
 
 # where the run dies, and the job whose ledger line says so (none: it had committed)
 POINTS = {
