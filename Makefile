@@ -36,7 +36,7 @@ lint: setup-dev ## ruff, mypy and sqlfluff
 	@$(VENV)/bin/sqlfluff lint --disable-progress-bar postgres
 
 soak: setup-dev ## the property tests with many more examples
-	@HYPOTHESIS_PROFILE=soak $(RUN) -m pytest tests/properties
+	@HYPOTHESIS_PROFILE=soak $(RUN) -m pytest -n $(WORKERS) --dist loadgroup tests/properties
 
 bench: setup-dev ## one benchmark: make bench NAME=asof
 	@test -f "benchmarks/$(NAME).py" || { echo "make bench NAME=one of:" \

@@ -140,6 +140,13 @@ def class_archive() -> Path:
     return _jars_folder() / "classes.jsa"
 
 
+def archive_options(archive: Path) -> list[str]:
+    """Java's options to start from an archive, and to pass over one that does not fit without a word."""
+    if not archive.exists():
+        return []
+    return [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"]
+
+
 def resolve_jars() -> None:
     """Bring every listed jar that is not there yet, and take only what has the listed checksum."""
     wanted = [(jar, sha) for jar, sha in _listed_jars() if not _has_checksum(_jar_path(jar), sha)]

@@ -139,12 +139,11 @@ def _embedded_settings(config: Config) -> dict[str, str]:
     catalog = f"spark.sql.catalog.{CATALOG}"
     log4j = PROJECT / "spark" / "conf" / "log4j2.properties"
     java = [f"-Dlog4j2.configurationFile={log4j.as_uri()}", "-XX:+UseSerialGC", "-XX:-UsePerfData"]
-    if (archive := embedded.class_archive()).exists():
-        java += [f'"-XX:SharedArchiveFile={archive}"', "-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"]
+    java += embedded.archive_options(embedded.class_archive())
     return {
         "spark.driver.extraClassPath": os.pathsep.join(jars),
         "spark.executor.extraClassPath": os.pathsep.join(jars),
-        "spark.driver.extraJavaOptions": " ".join(java),
+        "spark.driver.extraJavaOptions": " ".join(f'"{option}"' for option in java),
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",

@@ -15,7 +15,7 @@ from warehouse.session import SimulatedCrash
 
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, *([pytest.mark.timeout(7200)] if SOAK else [])]
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,9 @@ def landing() -> Path:
     return Path(tempfile.mkdtemp())
 
 
+@pytest.mark.parametrize("share", range(2 if SOAK else 1))  # one for each worker
 @settings(
-    max_examples=300 if SOAK else 20,
+    max_examples=200 if SOAK else 20,
     deadline=None,
     derandomize=not SOAK,
     # an example takes seconds: a failure in `make test` is shown as it was found, the soak makes it small
@@ -32,7 +33,9 @@ def landing() -> Path:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
 )
 @given(deliveries=arrivals())
-def test_any_arrival_gives_what_a_rebuild_gives(home: Home, landing: Path, deliveries: list[Delivery]) -> None:
+def test_any_arrival_gives_what_a_rebuild_gives(
+    home: Home, landing: Path, share: int, deliveries: list[Delivery]
+) -> None:
     shutil.rmtree(landing)
     warehouse = home.empty_warehouse(landing)
     for delivery in deliveries:

@@ -184,6 +184,19 @@ def test_a_download_that_fails_is_one_line(listed, tmp_path: Path, monkeypatch, 
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("content", [None, b"", b"no archive", b"\xa2\xf1" + bytes(5000)])
+def test_java_passes_over_an_archive_that_does_not_fit(tmp_path: Path, content: bytes | None) -> None:
+    archive = tmp_path / "classes.jsa"
+    if content is not None:
+        archive.write_bytes(content)
+    options = embedded.archive_options(archive)
+    assert bool(options) == archive.exists()
+    java = java_home(tmp_path) / "bin" / "java"
+    said = subprocess.run([java, *options, "--version"], capture_output=True, text=True)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout.count("\n") == 3 and "warning" not in said.stdout.lower()
+
+
 def test_every_listed_jar_has_coordinates_and_a_checksum() -> None:
     lines = embedded._listed_jars()
     assert {coordinates.split(":")[1] for coordinates, _ in lines} >= {"postgresql"}
