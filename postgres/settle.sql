@@ -40,7 +40,7 @@ begin
         create view staging.decided as select * from staging.%1$I;
     $ddl$, table_name);
     create unlogged table staging.touched_ranges (stock_code text, from_date date, to_date date);
-    create unlogged table staging.touched_countries (country_id text);
+    create unlogged table staging.touched_countries (country_id text, gone boolean);
     create unlogged table staging.redecided_batches as select unnest(redecided) as batch_id;
     -- which parts of which table have been copied, each by the first attempt that committed
     create unlogged table staging.parts (part text primary key, rows bigint not null);

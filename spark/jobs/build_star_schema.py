@@ -28,6 +28,11 @@ class Feed:
     stale: int
     rewritten: int
 
+    @property
+    def bounds(self) -> tuple[str, str]:
+        """The first and the last settle, as constants of SQL: the planner must know how few facts lie between."""
+        return f"'{self.settles[0].isoformat()}'::timestamptz", f"'{self.settles[-1].isoformat()}'::timestamptz"
+
 
 def run(context: Context, rebuild: bool = False) -> Outcome:
     with ledger.job(context, "star", apart_from=["gold"]) as outcome:
@@ -40,7 +45,7 @@ def run(context: Context, rebuild: bool = False) -> Outcome:
             "dim_countries": _follow_bronze(context, "countries", "country_sk"),
         }
         if feed.settles:
-            changed["dim_customers"] = _customers(context)
+            changed["dim_customers"] = _customers(context, feed)
             changed["dim_dates"] = _dates(context)
             changed["fact_transactions"] = _facts(context, feed)
             _forget(context, feed)
@@ -105,9 +110,9 @@ def _follow_bronze(context: Context, table: str, key: str) -> int:
     return changed
 
 
-def _customers(context: Context) -> int:
+def _customers(context: Context, feed: Feed) -> int:
     """Bring dim_customers to what Gold's facts say of the customers that bought; rows changed."""
-    found = gold.query(context, "select * from ops.changed_customers")
+    found = gold.query(context, f"select * from ops.changed_customers({', '.join(feed.bounds)})")
     op = F.when(F.col("country_id").isNull(), F.lit("D")).otherwise(F.lit("U"))
     differences = found.select(op.alias("op"), star.customer_sk().alias("customer_sk"), "*")
     with context.gold.cursor() as cursor:
@@ -155,7 +160,7 @@ def _facts(context: Context, feed: Feed) -> int:
     New facts are appended. Those that the star may hold already are merged, month by month: rows that
     a settle changed or took away, and all of them when the last run of this job was cut short.
     """
-    condition = "loaded_at in (select s.loaded_at from ops.star_feed as s)"
+    condition = "loaded_at between {} and {}".format(*feed.bounds)
     stale = "transaction_id in (select t.transaction_id from ops.star_stale as t)"
     if not _cut_short(context):
         if feed.rewritten < feed.facts:

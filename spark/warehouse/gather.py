@@ -157,7 +157,7 @@ TOUCHED_FACTS = (
     select f.transaction_id, f.order_id, f.invoice_date, f.stock_code, f.quantity, f.customer_id,
         f.country_id, f.batch_id
     from fact_transactions as f
-    where f.country_id in (select c.country_id from staging.touched_countries as c)
+    where f.country_id in (select c.country_id from staging.touched_countries as c where c.gone)
     """,
     """
     select f.transaction_id, f.order_id, f.invoice_date, f.stock_code, f.quantity, f.customer_id,
@@ -203,6 +203,8 @@ def touches(context: Context, reference: Reference) -> bool:
 def _stage_changes(context: Context, reference: Reference) -> int:
     """Put what changed into staging.touched_ranges and staging.touched_countries; how many rows that is.
 
+    A country that came cannot be one of a fact: only those that are gone touch facts.
+
     Versions whose key and price stay as they were (new stock, an end date that moved because of a
     neighbour) are not among them.
     """
@@ -220,10 +222,10 @@ def _stage_changes(context: Context, reference: Reference) -> int:
         countries = (
             lake.changes(context.spark, COUNTRIES, reference.countries[0], reference.countries[1])
             .groupBy("country_id")
-            .agg(F.sum("_weight").alias("weight"))
+            .agg((F.sum("_weight") < 0).alias("gone"), F.sum("_weight").alias("weight"))
             .where("weight <> 0")
         )
-        changed += gold.copy(context, countries, "touched_countries", ("country_id",))
+        changed += gold.copy(context, countries, "touched_countries", ("country_id", "gone"))
     return changed
 
 

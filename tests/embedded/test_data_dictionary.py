@@ -24,7 +24,7 @@ def test_every_table_view_and_column_of_gold_has_a_comment(context):
     relations = gold_relations(context)
     assert without_comment(relations) == []
     names = {relation.name for relation in relations}
-    assert {"public.fact_transactions", "public.transactions_error", "ops.etl_runs", "ops.changed_customers"} <= names
+    assert {"public.fact_transactions", "public.transactions_error", "ops.etl_runs", "ops.star_feed"} <= names
 
 
 def test_every_table_and_column_of_the_lake_has_a_comment(context):
