@@ -36,14 +36,14 @@ def run(context: Context, scope: Scope) -> Outcome:
         gold.open_staging(context, window.redecided)
         undecided = []
         if window.contents:
-            undecided.append(_of("N", facts.resolve(facts.parse(gather.new_rows(context, window)))))
+            undecided.append(_of("N", facts.resolve(gather.new_rows(context, window))))
         if reference.changed and gather.touches(context, reference):
             undecided += [_of("T", gather.touched_facts(context)), _of("T", gather.touched_errors(context))]
         if undecided:
             _stage(context, facts.judge(reduce(DataFrame.unionByName, undecided), *reference.now))
         batches = gold.find_contested(context)
         if batches:
-            groups = facts.resolve(facts.parse(gather.contested(context, batches, window)))
+            groups = facts.resolve(gather.contested(context, batches, window))
             _stage(context, facts.judge(_of("C", groups), *reference.now))
         outcome.numbers |= gold.settle(context, window.landed)
         gather.mark_settled(context.gold, window, context.run_id)

@@ -78,23 +78,26 @@ def mark_settled(gold_connection: Connection, window: Window, run_id: str) -> No
 
 
 def new_rows(context: Context, window: Window) -> DataFrame:
-    """The Bronze rows of contents that no run has settled."""
+    """The Bronze rows of contents that no run has settled, parsed."""
     batches = sorted({batch for batch, _ in window.contents})
-    return _bronze(context, batches, lambda content, settled: content in window.contents)
+    return facts.parse(_bronze(context, batches, lambda content, settled: content in window.contents))
 
 
 def contested(context: Context, batches: Sequence[str], settling: Window) -> DataFrame:
-    """The whole groups of staging.contested, and all rows of the windows that are decided anew.
+    """The whole groups of staging.contested, and all rows of the windows that are decided anew, parsed.
 
     `batches`: the windows in which they are. Only contents count that are settled, or are by this run.
+    A malformed row is in no group, whatever its transaction_id.
     """
     keys = gold.query(context, "select transaction_key as _key from staging.contested")
-    return (
+    in_window = F.col("batch_id").isin(list(settling.redecided))
+    rows = (
         _bronze(context, batches, lambda content, settled: settled or content in settling.contents)
         .join(keys, facts.code("transaction_id") == F.col("_key"), "left")
-        .where(F.col("_key").isNotNull() | F.col("batch_id").isin(list(settling.redecided)))
+        .where(F.col("_key").isNotNull() | in_window)
         .drop("_key")
     )
+    return facts.parse(rows).where(F.col("malformed").isNull() | in_window)
 
 
 def _bronze(context: Context, batches: Sequence[str], wanted: Callable[[tuple[str, str], bool], bool]) -> DataFrame:

@@ -138,3 +138,20 @@ def test_an_amount_too_large_waits_for_a_price_that_makes_it_fit(warehouse):
     }  # fmt: skip
     assert_balanced(warehouse, 4)
     assert_agrees_with_oracle(warehouse)
+
+
+def test_a_malformed_row_is_in_no_group_whatever_its_transaction_id(warehouse):
+    """It lands beside rows of a transaction that Gold knows, which are decided anew as a whole without it."""
+    land_masters(warehouse)
+    land_sales(warehouse, "2011-01-01T08", sale("T1"), sale("T2", quantity="x"))
+    warehouse.run()
+    land_sales(warehouse, "2011-01-01T12", sale("T1", quantity=2), sale("T1", quantity="1.5"), sale(" T2 "), sale("T2"))
+    warehouse.run()
+    assert amounts(warehouse) == {"T1": "1.5000", "T2": "1.5000"}
+    assert warehouse.query("select transaction_id, reason, attempts from transactions_error order by quantity") == [
+        ("T1", "MALFORMED", 1),
+        ("T1", "DUPLICATE_CONFLICT", 1),
+        ("T2", "MALFORMED", 1),
+    ]
+    assert_balanced(warehouse, 6)
+    assert_agrees_with_oracle(warehouse)

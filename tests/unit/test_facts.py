@@ -42,6 +42,11 @@ VERSIONS = [
 ]
 
 
+def decide(rows: DataFrame, versions: DataFrame, countries: DataFrame) -> DataFrame:
+    """All rules, one after the other, as the Gold job applies them."""
+    return facts.judge(facts.resolve(facts.parse(rows)), versions, countries)
+
+
 def landed(spark: SparkSession, *rows: dict[str, Any]) -> DataFrame:
     """Landed rows, numbered from 1, each GOOD but for what is given."""
     cells = [{**GOOD, "row_id": i, "line_number": i + 1, **row} for i, row in enumerate(rows, start=1)]
@@ -60,7 +65,7 @@ def countries(spark: SparkSession, *ids: str) -> DataFrame:
 
 def assert_fates(spark: SparkSession, rows: list[dict[str, Any]], *expected: tuple[str, str | None]) -> None:
     """(fate, reason) of each row, decided together by VERSIONS and two countries."""
-    decided = facts.decide(landed(spark, *rows), prices(spark), countries(spark))
+    decided = decide(landed(spark, *rows), prices(spark), countries(spark))
     numbered = [(i, *fate) for i, fate in enumerate(expected, start=1)]
     assert_rows(decided, "row_id long, fate string, reason string", *numbered)
 
@@ -422,7 +427,7 @@ def test_every_reason_is_explained_to_the_person_who_mends_it_and_a_fact_has_non
         {"transaction_id": "T7", "quantity": "x"},
     ]
     assert_rows(
-        facts.decide(landed(spark, *rows), prices(spark), countries(spark)),
+        decide(landed(spark, *rows), prices(spark), countries(spark)),
         "row_id long, reason string, detail string",
         (1, "UNKNOWN_COUNTRY", "country_id is empty"),
         (2, "UNKNOWN_COUNTRY", "no country gb"),
@@ -447,7 +452,7 @@ def test_a_price_holds_from_the_first_second_of_its_day_to_the_last_before_the_n
     ]
     rows = [{"transaction_id": day, "invoice_date": day} for day, *_ in days]
     assert_rows(
-        facts.decide(landed(spark, *rows), prices(spark), countries(spark)),
+        decide(landed(spark, *rows), prices(spark), countries(spark)),
         "transaction_id string, reason string, product_sk long, unit_price decimal(12,4), total_amount decimal(18,4)",
         *[(day, reason, sk, *[x and Decimal(x) for x in amounts]) for day, reason, sk, *amounts in days],
     )
@@ -470,7 +475,7 @@ def test_a_version_is_found_on_each_of_its_days_however_long_or_short_it_was(spa
     }
     rows = [{"transaction_id": day, "invoice_date": f"{day} 12:00:00"} for day in days]
     assert_rows(
-        facts.decide(landed(spark, *rows), prices(spark, versions), countries(spark)),
+        decide(landed(spark, *rows), prices(spark, versions), countries(spark)),
         "transaction_id string, product_sk long",
         *days.items(),
     )
@@ -483,7 +488,7 @@ def test_products_that_differ_in_case_have_each_their_own_price(spark):
     ]
     rows = [{"transaction_id": f"<{code}>", "stock_code": code} for code in ("85123a", "85123A", " 85123A")]
     assert_rows(
-        facts.decide(landed(spark, *rows), prices(spark, versions), countries(spark)),
+        decide(landed(spark, *rows), prices(spark, versions), countries(spark)),
         "transaction_id string, product_sk long",
         ("<85123a>", 1),
         ("<85123A>", 2),
@@ -507,7 +512,7 @@ def test_amounts_are_exact_to_the_last_digit_up_to_the_largest_that_fits(spark):
         for code, quantity, _ in amounts
     ]
     assert_rows(
-        facts.decide(landed(spark, *rows), prices(spark), countries(spark)),
+        decide(landed(spark, *rows), prices(spark), countries(spark)),
         "transaction_id string, fate string, reason string, total_amount decimal(18,4)",
         *[
             (
@@ -522,12 +527,12 @@ def test_amounts_are_exact_to_the_last_digit_up_to_the_largest_that_fits(spark):
 
 
 def test_a_country_that_is_listed_twice_takes_no_row_twice(spark):
-    decided = facts.decide(landed(spark, {}), prices(spark), countries(spark, "GB", "GB"))
+    decided = decide(landed(spark, {}), prices(spark), countries(spark, "GB", "GB"))
     assert_rows(decided, "row_id long, fate string", (1, "FACT"))
 
 
 def test_without_any_product_or_country_every_row_still_has_a_fate(spark):
-    decided = facts.decide(landed(spark, {}, {}), prices(spark, []), countries(spark).limit(0))
+    decided = decide(landed(spark, {}, {}), prices(spark, []), countries(spark).limit(0))
     assert_rows(
         decided, "row_id long, fate string, reason string", (1, "ERROR", "UNKNOWN_COUNTRY"), (2, "DUPLICATE", None)
     )

@@ -166,8 +166,3 @@ def judge(rows: DataFrame, versions: DataFrame, countries: DataFrame) -> DataFra
     return judged.withColumn("total_amount", F.expr("try_cast(_amount as decimal(18,4))")).drop(
         "_country", "known_product", "_amount"
     )
-
-
-def decide(rows: DataFrame, versions: DataFrame, countries: DataFrame) -> DataFrame:
-    """Give every landed row its fate. Rows in, rows out: exactly as many."""
-    return judge(resolve(parse(rows)), versions, countries)
