@@ -30,7 +30,10 @@ class Feed:
 
     @property
     def bounds(self) -> tuple[str, str]:
-        """The first and the last settle, as constants of SQL: the planner must know how few facts lie between."""
+        """The first and the last settle, as constants of SQL: the planner must know how few facts lie between.
+
+        No other settle is between them: the feed holds the newest ones, or all.
+        """
         return f"'{self.settles[0].isoformat()}'::timestamptz", f"'{self.settles[-1].isoformat()}'::timestamptz"
 
 
@@ -196,7 +199,7 @@ def _merge_facts(context: Context, condition: str, feed: Feed) -> None:
 
 
 def _cut_short(context: Context) -> bool:
-    """Whether the last run of this job may have written facts that it did not account for."""
+    """Whether the last run of this job may have written to the star what it did not account for."""
     with context.gold.cursor() as cursor:
         cursor.execute(
             "select status from ops.etl_runs where job = 'star' and run_id <> %s order by started_at desc limit 1",

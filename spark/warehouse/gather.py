@@ -206,10 +206,9 @@ def touches(context: Context, reference: Reference) -> bool:
 def _stage_changes(context: Context, reference: Reference) -> int:
     """Put what changed into staging.touched_ranges and staging.touched_countries; how many rows that is.
 
-    A country that came cannot be one of a fact: only those that are gone touch facts.
-
     Versions whose key and price stay as they were (new stock, an end date that moved because of a
-    neighbour) are not among them.
+    neighbour) are not among them. Of the countries only those that are gone touch facts: no fact has
+    one that just came.
     """
     forever = F.lit("9999-12-31").cast("date")
     changed = 0
