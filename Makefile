@@ -68,12 +68,12 @@ $(VENV)/.setup: requirements/runtime.lock requirements/jre.lock pyproject.toml s
 	@$(PYTHON) -m venv $(VENV)
 	@echo "setup: packages (PySpark is large: a minute or two)"
 	@$(PIP) --require-hashes -r requirements/runtime.lock
-	@PYTHONPATH=spark $(RUN) -c 'import sys, warehouse.embedded as embedded; \
-		sys.exit(embedded.system_java() is None)' || \
+	@PYTHONPATH=spark $(RUN) -c 'import sys, warehouse.java as java; \
+		sys.exit(java.system_java() is None)' || \
 		{ echo "setup: Java (found neither 17 nor 21)"; $(PIP) --require-hashes -r requirements/jre.lock; }
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@echo "setup: jars"
-	@$(RUN) -m warehouse.embedded setup
+	@$(RUN) -m warehouse.java
 	@echo "setup: a first run, for Java to start faster from now on"
 	@$(RUN) -m scripts.class_archive
 	@touch $@

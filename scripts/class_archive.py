@@ -10,11 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from warehouse import embedded
+from warehouse import embedded, java
 
 
 def main() -> None:
-    archive = embedded.class_archive()
+    archive = java.class_archive()
     archive.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="warehouse-setup-") as folder:
         home, fresh = Path(folder) / "home", Path(folder) / archive.name

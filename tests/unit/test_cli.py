@@ -8,7 +8,6 @@ import psycopg2
 import pytest
 
 from warehouse import cli
-from warehouse.embedded import EmbeddedError
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.ledger import Outcome
 
@@ -120,7 +119,7 @@ def test_a_backfill_backwards_is_wrong_usage(capsys):
     [
         (WarehouseError("the books do not balance"), 1, "the books do not balance"),
         (UsageError("no such table"), 2, "no such table"),
-        (EmbeddedError("no Java 17 or 21"), 1, "no Java 17 or 21"),
+        (WarehouseError("no Java 17 or 21"), 1, "no Java 17 or 21"),
         (
             KeyboardInterrupt(),
             1,

