@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -46,9 +47,9 @@ def run(context: Context, rebuild: bool = False) -> Outcome:
         changed = {
             "dim_products": _follow_bronze(context, "products", "product_sk"),
             "dim_countries": _follow_bronze(context, "countries", "country_sk"),
+            "dim_customers": _customers(context, feed),
         }
         if feed.settles:
-            changed["dim_customers"] = _customers(context, feed)
             changed["dim_dates"] = _dates(context)
             changed["fact_transactions"] = _facts(context, feed)
             _forget(context, feed)
@@ -114,15 +115,22 @@ def _follow_bronze(context: Context, table: str, key: str) -> int:
 
 
 def _customers(context: Context, feed: Feed) -> int:
-    """Bring dim_customers to what Gold's facts say of the customers that bought; rows changed."""
-    found = gold.query(context, f"select * from ops.changed_customers({', '.join(feed.bounds)})")
-    op = F.when(F.col("country_id").isNull(), F.lit("D")).otherwise(F.lit("U"))
-    differences = found.select(op.alias("op"), star.customer_sk().alias("customer_sk"), "*")
+    """Bring dim_customers to what Gold's facts say of the customers that bought; rows changed.
+
+    The row for guests is always there, as a rebuild without a single fact has it.
+    """
+    differences = []
+    if feed.settles:
+        found = gold.query(context, f"select * from ops.changed_customers({', '.join(feed.bounds)})")
+        op = F.when(F.col("country_id").isNull(), F.lit("D")).otherwise(F.lit("U"))
+        differences.append(found.select(op.alias("op"), star.customer_sk().alias("customer_sk"), "*"))
     with context.gold.cursor() as cursor:
         cursor.execute("select exists (select from dim_customers where customer_sk = %s)", (star.GUEST_SK,))
         if cursor.fetchone() == (False,):
-            differences = differences.unionByName(star.guest(context.spark).withColumn("op", F.lit("U")))
-    return _bring(context, "dim_customers", "customer_sk", differences)
+            differences.append(star.guest(context.spark).withColumn("op", F.lit("U")))
+    if not differences:
+        return 0
+    return _bring(context, "dim_customers", "customer_sk", reduce(DataFrame.unionByName, differences))
 
 
 def _bring(context: Context, dimension: str, key: str, differences: DataFrame, whole: DataFrame | None = None) -> int:

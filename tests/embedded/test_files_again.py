@@ -226,3 +226,16 @@ def test_a_replaced_snapshot_re_decides_what_hung_on_its_rows(warehouse):
     assert amounts(warehouse) == {"A1": "1.2500", "A4": "3.0000", "C4": "8.0000", "B4": "2.0000", "U4": "2.0000"}
     assert_balanced(warehouse, 5)
     assert_agrees_with_oracle(warehouse)
+
+
+def test_a_shop_whose_last_fact_is_taken_back_is_what_a_rebuild_gives(warehouse):
+    land_masters(warehouse)
+    land_sales(warehouse, "2011-01-01T08", sale("T1", customer=""))
+    warehouse.run()
+    assert amounts(warehouse) == {"T1": "1.5000"}
+    land_sales(warehouse, "2011-01-01T08", sale("T1", code="no such product", customer=""))
+    warehouse.run(replace=True)
+    assert amounts(warehouse) == {}
+    assert reasons(warehouse) == {"T1": "UNKNOWN_PRODUCT"}
+    assert_is_what_a_rebuild_gives(warehouse)
+    assert warehouse.query("select customer_sk from dim_customers") == [(0,)]
