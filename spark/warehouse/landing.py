@@ -158,12 +158,12 @@ def days(context: Context, first: date, last: date) -> set[date]:
 
 def parsed(context: Context, source: Source, files: Sequence[LandingFile]) -> DataFrame:
     """Every row of the files as text, and a row a file with its verdict as JSON."""
-    columns, key = source.columns, source.key
+    columns, key, limit = source.columns, source.key, context.config.file_bytes
 
     def parse_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for uri, content in zip(batch.column(0), batch.column(1), strict=True):
-                yield from _parse_file(uri.as_py(), content.as_py(), columns, key)
+                yield from _parse_file(uri.as_py(), content.as_py(), columns, key, limit)
 
     paths = [_GLOB.sub(r"\\\1", file.uri) for file in files]
     schema = "path string, sha256 string, verdict string, line_number int, problem string, raw_record string"
@@ -175,12 +175,14 @@ def parsed(context: Context, source: Source, files: Sequence[LandingFile]) -> Da
     )
 
 
-def _parse_file(uri: str, content: bytes, columns: Sequence[Column], key: str | None) -> Iterator[pa.RecordBatch]:
+def _parse_file(
+    uri: str, content: bytes, columns: Sequence[Column], key: str | None, limit: int
+) -> Iterator[pa.RecordBatch]:
     sha256 = hashlib.sha256(content).hexdigest()
     verdict: dict[str, Any] = {}
     rows = None
     try:
-        rows = parse(decode(content, compressed=uri.endswith(".gz")), columns)
+        rows = parse(decode(content, uri.endswith(".gz"), limit), columns)
         if key:
             check_snapshot(rows, columns, key)
         verdict = {"rows": len(rows.lines), "unknown_columns": rows.unknown_columns}

@@ -115,6 +115,8 @@ def _locks(context: Context, job: str, names: set[str]) -> Iterator[Connection]:
         for name in sorted(names):
             _wait_for_lock(context, connection, job, name, deadline)
         yield connection
+        with connection.cursor() as cursor:  # a server frees the locks of a closed connection a moment later
+            cursor.execute("select pg_advisory_unlock_all()")
     finally:
         connection.close()
 

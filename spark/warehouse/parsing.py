@@ -49,13 +49,16 @@ class Parsed:
     unknown_columns: Sequence[str]
 
 
-def decode(data: bytes, compressed: bool) -> str:
-    """The text of a file. Raises Rejected: BROKEN_GZIP, WRONG_ENCODING or EMPTY."""
+def decode(data: bytes, compressed: bool, limit: int = 1 << 32) -> str:
+    """The text of a file, of up to `limit` bytes. Raises Rejected: BROKEN_GZIP, TOO_LARGE, WRONG_ENCODING or EMPTY."""
     if compressed and data:
         try:
-            data = gzip.decompress(data)
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
+                data = packed.read(limit + 1)
         except (OSError, EOFError, zlib.error) as error:
             raise Rejected("BROKEN_GZIP", str(error)) from None
+        if len(data) > limit:
+            raise Rejected("TOO_LARGE", f"over {limit} bytes when unpacked")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

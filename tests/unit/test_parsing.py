@@ -42,9 +42,9 @@ def refusal(text: str, columns: tuple[Column, ...] = TWO) -> tuple[str, str]:
     return refused.value.reason, refused.value.detail
 
 
-def undecodable(data: bytes, compressed: bool = False) -> tuple[str, str]:
+def undecodable(data: bytes, compressed: bool = False, limit: int = 1 << 20) -> tuple[str, str]:
     with pytest.raises(Rejected) as refused:
-        decode(data, compressed)
+        decode(data, compressed, limit)
     return refused.value.reason, refused.value.detail
 
 
@@ -61,6 +61,15 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column_name():
 
 def test_a_compressed_file_is_read_like_a_plain_one():
     assert decode(gzip.compress(b"\xef\xbb\xbfid,note\n1,a\n"), True) == "id,note\n1,a\n"
+
+
+def test_a_compressed_file_counts_as_large_as_it_unpacks_to():
+    text = b"id,note\n1," + b"a" * 90
+    assert decode(gzip.compress(text), True, len(text)).encode() == text
+    assert undecodable(gzip.compress(text), True, len(text) - 1) == (
+        "TOO_LARGE",
+        f"over {len(text) - 1} bytes when unpacked",
+    )
 
 
 def test_a_compressed_file_in_several_members_is_read_whole():
