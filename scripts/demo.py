@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
@@ -125,11 +126,8 @@ class Narrator:
 class Landing:
     """The demo's landing zone. A note in the home says whose files it holds: truth file or data."""
 
-    def __init__(self, context: Context) -> None:
-        zone = urlsplit(context.config.landing_uri)
-        if zone.scheme != "file" or not context.config.embedded:
-            raise UsageError("the demo runs in the embedded home alone: unset GOLD_URL and LANDING_URI")
-        self.folder = Path(zone.path)
+    def __init__(self, context: Context, folder: Path) -> None:
+        self.folder = folder
         self.truth_file, self._data_note = (context.config.home / f"demo-{name}.json" for name in ("truth", "data"))
         self._partial = self.folder.with_name(f".{self.folder.name}.partial")
         self._sources = list(context.config.sources)
@@ -192,20 +190,38 @@ class Landing:
         return UsageError(f"{self.folder} holds {held}; the demo does not mix: `make clean`, or another WAREHOUSE_HOME")
 
 
-def run(context: Context, narrator: Narrator, landing: Landing, data: Path | None) -> int:
+@dataclass(frozen=True)
+class Home:
+    """What differs between the homes: where files land, what starts, how the jobs are run, how to go on."""
+
+    landing: Landing
+    start: Callable[[Context, Narrator], None]
+    run_jobs: Callable[[Context, Narrator], list[Outcome]]
+    show_more: Callable[[Narrator, Landing], None]
+
+
+def embedded_home(context: Context) -> Home:
+    zone = urlsplit(context.config.landing_uri)
+    if zone.scheme != "file" or not context.config.embedded:
+        raise UsageError("this demo runs in the embedded home alone: unset GOLD_URL and LANDING_URI")
+    return Home(Landing(context, Path(zone.path)), _start, _run_all, _show_more)
+
+
+def run(context: Context, narrator: Narrator, home: Home, data: Path | None) -> int:
     """Landing files, the run, the results; the exit code."""
+    landing = home.landing
     with narrator.spinner:
         narrator.begin("writing landing files")
         told = landing.have_replay(data) if data else landing.have_synthetic()
         narrator.title(f"A replay of {data}" if data else f"A made-up shop's {DAYS} trading days, with planted faults")
         narrator.done("landing files", told)
         truth = None if data else json.loads(landing.truth_file.read_text(encoding="utf-8"))
-        _start(context, narrator)
-        outcomes = _run_all(context, narrator)
+        home.start(context, narrator)
+        outcomes = home.run_jobs(context, narrator)
         late = landing.release(truth["held_back"]) if truth else []
         if late:
             narrator.say(f"Now a snapshot arrives late: {', '.join(late)}", "bold")
-            outcomes += _run_all(context, narrator)
+            outcomes += home.run_jobs(context, narrator)
     narrator.total()
     if {outcome.line for outcome in outcomes if outcome.job.startswith(("ingest", "gold"))} == {Outcome("").line}:
         narrator.say("Nothing is pending: all that landed is in the warehouse already.", "bold")
@@ -216,7 +232,7 @@ def run(context: Context, narrator: Narrator, landing: Landing, data: Path | Non
         _show_refused(context, narrator)
     _show_prices(context, narrator, truth["held_back"] if truth else [])
     _show_revenue(context, narrator)
-    _show_more(narrator, landing)
+    home.show_more(narrator, landing)
     if not sound:
         return 1
     return 0 if truth else max(outcome.exit_code for outcome in outcomes)
@@ -418,19 +434,19 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.demo", description=__doc__)
+def main(arguments: Sequence[str] | None = None, home: Callable[[Context], Home] = embedded_home) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, metavar="PATH", help="the Online Retail data set, file or folder")
     options = parser.parse_args(arguments)
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     logging.getLogger().addHandler(logging.NullHandler())  # py4j shows the trace of what is told in a line here
     narrator = Narrator(Console(highlight=False, markup=False))
     try:
-        context = Context(load(), say=narrator.note)
+        context = Context(load(), "demo", narrator.note)
     except UsageError as error:
         return _failed(error)
     try:
-        return run(context, narrator, Landing(context), options.data)
+        return run(context, narrator, home(context), options.data)
     except GeneratorError as error:
         return _failed(UsageError(str(error)))
     except WarehouseError as error:

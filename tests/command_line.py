@@ -67,8 +67,8 @@ def command_here(warehouse: Warehouse, monkeypatch: Any, capsys: Any) -> Callabl
     """`warehouse …` in this process, on the shared session: all of the program but its start."""
     home: Home = warehouse.home
 
-    def context(config: Config) -> Context:
-        return Context(config, shared_spark=home.spark)
+    def context(config: Config, job: str) -> Context:
+        return Context(config, job, shared_spark=home.spark)
 
     monkeypatch.setattr(cli, "Context", context)
 

@@ -61,7 +61,7 @@ class Home:
         if self._spark is None:
             # many short jobs: compiled quickly, and never thrown out again for want of room
             os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
-            self._spark = build_session(self.config, "tests")
+            self._spark = build_session(self.config, "tests", "0")
             del os.environ["JDK_JAVA_OPTIONS"]
         return self._spark
 

@@ -1,7 +1,6 @@
 """Create or upgrade Gold, Bronze and the star schema; destroy only when told to."""
 
 import zlib
-from pathlib import Path
 
 from warehouse import gold, lake, ledger
 from warehouse.ledger import Outcome
@@ -9,17 +8,14 @@ from warehouse.session import Context
 
 
 def run(context: Context, reset: bool = False) -> Outcome:
-    scheme, _, path = context.config.landing_uri.rpartition("://")
-    if scheme in ("", "file"):
-        landing = Path(path.removeprefix("file:"))
-        for source in context.config.sources:
-            (landing / source).mkdir(parents=True, exist_ok=True)
-    gold.create(context)
+    gold.create_databases(context)
     if reset:
         lake.drop(context.spark)
         gold.drop(context)
-        gold.create(context)
+    gold.create(context)
     lake.create(context.spark)
+    for source in context.config.sources:
+        lake.make_folder(context.spark, f"{context.config.landing_uri}/{source}")
     ledger.move_watermark(context.gold, "init", fingerprint())
     context.gold.commit()
     return Outcome("init", "dropped and created" if reset else "created or upgraded")

@@ -2,10 +2,13 @@
 
 import argparse
 import json
+import os
 import sys
 from calendar import monthrange
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code (contract, section 8)."""
     options = _parser().parse_args(arguments)
     try:
-        context = Context(load())
+        context = Context(load(), " ".join(filter(None, (options.name, getattr(options, "source", None)))))
     except UsageError as error:
         return _failed(error)
     try:
@@ -66,6 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def job_main(*command: str) -> int:
     """What spark-submit starts: the command that the job is, with the script's own arguments."""
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        # spark-submit sends both streams of its Python to its own standard output, where only results belong
+        with suppress(OSError):
+            sys.stderr = Path(f"/proc/{os.getppid()}/fd/2").open("a", buffering=1, encoding="utf-8")  # noqa: SIM115
     return main([*command, *sys.argv[1:]])
 
 
@@ -81,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done; 1 failed, nothing half-written; 2 wrong usage or configuration;"
         " 3 done, but some input was rejected.",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, dest="name", metavar="COMMAND")
 
     def command(name: str, run: Callable[[Context, Any], int], text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)

@@ -2,12 +2,13 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -37,6 +38,7 @@ class Config:
     """Everything that a run depends on besides its data.
 
     `gold_url` and `gold_admin_url` are None in the embedded home, whose server is started on demand.
+    `run_id` is what a scheduler, or scripts/submit.sh, calls this run; empty where nobody did.
     `failpoint` names a place in the code at which tests end the run, `spark` extra Spark settings.
     """
 
@@ -52,6 +54,7 @@ class Config:
     file_bytes: int
     keep_snapshots_days: int
     target_file_bytes: int
+    run_id: str
     failpoint: str
 
     @property
@@ -79,21 +82,29 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
         return _setting(name, convert, environment.get(name) or default)
 
     home = variable("WAREHOUSE_HOME", _folder, directory / ".warehouse")
-    gold_url = variable("GOLD_URL", _postgres_url, None)
+
+    def gold(prefix: str, default: str | None) -> str | None:
+        """A URL, and its password where that is in a file of its own, as secrets of containers are."""
+        url = variable(f"{prefix}_URL", _postgres_url, default)
+        password = variable(f"{prefix}_PASSWORD_FILE", _secret, "")
+        return _with_password(url, password) if url and password else url
+
+    gold_url = gold("GOLD", None)
     return Config(
         home=home,
         landing_uri=(environment.get("LANDING_URI") or f"file://{home}/landing").rstrip("/"),
         sources={name: rule(f"sources.{name}", partial(_source, name)) for name in SOURCES},
         gold_url=gold_url,
-        gold_admin_url=variable("GOLD_ADMIN_URL", _postgres_url, gold_url),
+        gold_admin_url=gold("GOLD_ADMIN", gold_url),
         timezone=variable("WAREHOUSE_TIMEZONE", ZoneInfo, "Europe/London"),
         spark_master=environment.get("SPARK_MASTER") or "local[*]",
         spark=(rule("spark", _texts) if "spark" in rules else {})
         | variable("WAREHOUSE_SPARK_OPTIONS", _spark_options, ""),
         lock_wait_seconds=variable("WAREHOUSE_LOCK_WAIT", _seconds, rule("locks.wait_seconds", _seconds)),
-        file_bytes=rule("limits.file_bytes", _whole_number),
+        file_bytes=variable("WAREHOUSE_FILE_BYTES", _whole_number, rule("limits.file_bytes", _whole_number)),
         keep_snapshots_days=rule("maintenance.keep_snapshots_days", _whole_number),
         target_file_bytes=rule("maintenance.target_file_bytes", _whole_number),
+        run_id=variable("WAREHOUSE_RUN_ID", _identifier, ""),
         failpoint=environment.get("WAREHOUSE_FAILPOINT", ""),
     )
 
@@ -140,6 +151,22 @@ def _postgres_url(url: str | None) -> str | None:
     if not whole:
         raise ValueError(form)
     return url
+
+
+def _with_password(url: str, password: str) -> str:
+    parts = urlsplit(url)
+    address = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{parts.username or 'postgres'}:{quote(password, safe='')}@{address}").geturl()
+
+
+def _secret(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8").strip() if path else ""
+
+
+def _identifier(text: str) -> str:
+    if not re.fullmatch(r"[\w.:-]{0,100}", text, re.ASCII):
+        raise ValueError(f"{text!r} is not up to 100 letters, digits and .:_-")
+    return text
 
 
 def _seconds(value: object) -> float:

@@ -8,7 +8,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
 from warehouse.errors import WarehouseError
-from warehouse.session import Context
+from warehouse.session import CATALOG, Context
 
 _AGAIN = "Nothing was half-written; run the same command again."
 _OURS = "Nothing was half-written. This is a fault of the program, not of the data: report it."
@@ -17,7 +17,7 @@ _AWAY = re.compile(
     re.I,
 )
 _ADDRESSES = (
-    re.compile(r"(?:to|://)\s*([\w.-]+:\d+)"),
+    re.compile(r"(?:\bto\s+|://)([\w.-]+:\d+)"),
     re.compile(r"destination host is: \"?([\w.-]+)\"?(:\d+)"),
     re.compile(r"UnknownHostException: (?!Invalid)([\w.-]+)"),
 )
@@ -34,13 +34,25 @@ def explain(error: Exception, context: Context) -> WarehouseError:
         if "org.postgresql" in text and _AWAY.search(text):
             return WarehouseError(f"Postgres at {_gold_address(context)} is away. {_AGAIN}")
         if _AWAY.search(text):
-            found = next((match for address in _ADDRESSES if (match := address.search(text))), None)
             # HDFS says "Call From"; its own trace may well lead through Iceberg's Hive catalog
             hive = "Call From" not in text and ("hive" in text.lower() or "thrift" in text.lower())
-            where = f" at {''.join(found.groups())}" if found else ""
+            where = _address(text, _metastore(context) if hive else urlsplit(context.config.landing_uri).netloc)
             return WarehouseError(f"{'the metastore' if hive else 'HDFS'}{where} is away. {_AGAIN}")
         return WarehouseError(f"{_java_cause(text)} {_AGAIN}")
     return WarehouseError(f"{_first_line(error)}. {_AGAIN}")
+
+
+def _address(text: str, known: str) -> str:
+    """Where it was looked for: as the error says, else, where that has no port, as is known."""
+    found = ["".join(match.groups()) for address in _ADDRESSES if (match := address.search(text))]
+    where = next((address for address in found if ":" in address), known or "".join(found[:1]))
+    return f" at {where}" if where else ""
+
+
+def _metastore(context: Context) -> str:
+    """The metastore's address, where a session that knows it has been started."""
+    session = context.__dict__.get("spark")
+    return urlsplit(session.conf.get(f"spark.sql.catalog.{CATALOG}.uri", "")).netloc if session else ""
 
 
 def _gold_address(context: Context) -> str:

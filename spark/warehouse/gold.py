@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 import psycopg2
 import pyarrow as pa
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extensions import encrypt_password
 from pyspark import TaskContext
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -20,7 +22,7 @@ from pyspark.sql.types import StringType
 
 from warehouse.config import PROJECT
 from warehouse.errors import WarehouseError
-from warehouse.session import CATALOG_DATABASE, GOLD_DATABASE, Context
+from warehouse.session import CATALOG_DATABASE, Context
 
 _INCLUDE = re.compile(r"^\\ir\s+(\S+)$", re.MULTILINE)
 _BUFFER = 1 << 20
@@ -29,32 +31,50 @@ FETCH_ROWS = 50_000
 
 
 def create(context: Context) -> None:
-    """Create or upgrade Gold (and, in the embedded home, the catalog's database)."""
-    if context.config.embedded:
-        _create_databases(context)
+    """Create or upgrade Gold: its database, what is in it, and the login of the jobs."""
+    create_databases(context)
     with closing(context.connect(admin=True)) as connection, connection, connection.cursor() as cursor:
         cursor.execute("select pg_advisory_xact_lock(hashtext('warehouse'), hashtext('init'))")
         cursor.execute(script("init_gold.sql"))
+        _set_password(context, cursor)
 
 
 def drop(context: Context) -> None:
-    """Drop everything in Gold, whoever is connected."""
-    with closing(context.connect(admin=True)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where datname = current_database() and pid <> pg_backend_pid()"
-        )
-        cursor.execute("drop schema if exists public, ops, staging, bi, shop cascade; create schema public")
-
-
-def _create_databases(context: Context) -> None:
+    """Drop Gold's database, whoever is connected and whatever is left of it."""
+    database = _database(context)
     with closing(context.connect(admin=True, database="postgres")) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            for database in (GOLD_DATABASE, CATALOG_DATABASE):
+            cursor.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()",
+                (database,),
+            )
+            cursor.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database)))
+
+
+def create_databases(context: Context) -> None:
+    """Create the databases that are missing: Gold's, and the catalog's in the embedded home."""
+    wanted = [_database(context), *([CATALOG_DATABASE] if context.config.embedded else [])]
+    with closing(context.connect(admin=True, database="postgres")) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for database in wanted:
                 cursor.execute("select from pg_database where datname = %s", (database,))
                 if cursor.fetchone() is None:
                     cursor.execute(sql.SQL("create database {}").format(sql.Identifier(database)))
+
+
+def _database(context: Context) -> str:
+    return unquote(urlsplit(context.gold_url(admin=True)).path[1:])
+
+
+def _set_password(context: Context, cursor: Cursor) -> None:
+    """Let the jobs log in with the password that their own URL has; it goes over as a SCRAM verifier."""
+    login, admin = urlsplit(context.gold_url()), urlsplit(context.gold_url(admin=True))
+    if login.username and login.password and login.username != admin.username:
+        user = unquote(login.username)
+        verifier = encrypt_password(unquote(login.password), user, cursor.connection, "scram-sha-256")
+        cursor.execute(sql.SQL("alter role {} login password %s").format(sql.Identifier(user)), (verifier,))
 
 
 def script(name: str) -> str:
@@ -87,7 +107,9 @@ def _reader(context: Context) -> Any:
 
 def _jdbc(context: Context) -> tuple[str, dict[str, str]]:
     parts = urlsplit(context.gold_url())
-    return f"jdbc:postgresql://{parts.hostname}:{parts.port or 5432}{parts.path}", {
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    options = f"?{parts.query}" if parts.query else ""  # sslmode and the like mean the same to both drivers
+    return f"jdbc:postgresql://{host}:{parts.port or 5432}{parts.path}{options}", {
         "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),
         "driver": "org.postgresql.Driver",

@@ -28,12 +28,34 @@ def create(spark: SparkSession) -> None:
 
 
 def drop(spark: SparkSession) -> None:
-    """Drop Bronze and the star schema with their files, also where files of theirs are gone already."""
+    """Drop Bronze and the star schema and clean up their folders, whatever is gone and whatever is left."""
     jvm: Any = spark._jvm
     catalog = spark._jsparkSession.sessionState().catalogManager().catalog(CATALOG).icebergCatalog()
+    folders = jvm.org.apache.hadoop.fs.Path(spark.conf.get(f"spark.sql.catalog.{CATALOG}.warehouse"))
     for namespace, tables in TABLES.items():
         for table in tables:
-            catalog.dropTable(jvm.org.apache.iceberg.catalog.TableIdentifier.parse(f"{namespace}.{table}"), True)
+            name = jvm.org.apache.iceberg.catalog.TableIdentifier.parse(f"{namespace}.{table}")
+            catalog.dropTable(name, True)
+            for parent in (f"{namespace}.db", namespace):  # as the Hive metastore names it, and as other catalogs do
+                delete_folder(spark, jvm.org.apache.hadoop.fs.Path(folders, f"{parent}/{table}").toString())
+
+
+def make_folder(spark: SparkSession, uri: str) -> None:
+    """Make a folder, and those that it is in, where they are missing."""
+    system, path = _file(spark, uri)
+    system.mkdirs(path)
+
+
+def delete_folder(spark: SparkSession, uri: str) -> None:
+    """Delete a folder and all that is in it, where there is one."""
+    system, path = _file(spark, uri)
+    system.delete(path, True)
+
+
+def _file(spark: SparkSession, uri: str) -> tuple[Any, Any]:
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(uri)
+    return path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()), path
 
 
 def snapshot_id(spark: SparkSession, table: str) -> int | None:

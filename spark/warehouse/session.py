@@ -6,7 +6,8 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -33,6 +34,7 @@ class Context:
     """One invocation. Its session and connection are opened when first used."""
 
     config: Config
+    job: str = "warehouse"
     say: Callable[[str], None] = lambda message: print(message, file=sys.stderr)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     run_id: str = ""
@@ -40,13 +42,13 @@ class Context:
     _opened: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.run_id = self.run_id or new_run_id(self.clock())
+        self.run_id = self.run_id or self.config.run_id or new_run_id(self.clock())
 
     @cached_property
     def spark(self) -> SparkSession:
         if self.shared_spark is not None:
             return self.shared_spark
-        session = build_session(self.config, self.run_id)
+        session = build_session(self.config, self.job, self.run_id)
         self._opened.append(session.stop)
         return session
 
@@ -91,26 +93,45 @@ def new_run_id(now: datetime) -> str:
     return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
-def build_session(config: Config, app: str) -> SparkSession:
+def build_session(config: Config, job: str, run_id: str) -> SparkSession:
     """The Spark session of this home. On the cluster, spark-defaults.conf holds what differs."""
+    named = {"WAREHOUSE_JOB": job.replace(" ", "-"), "WAREHOUSE_RUN_ID": run_id}  # on every line of Spark's logs
     builder = (
-        SparkSession.builder.appName(f"warehouse {app}")
+        SparkSession.builder.appName(f"{job} {run_id}")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.defaultCatalog", CATALOG)
         # gains these plans nothing, and takes seconds to find that out where they are wide
         .config("spark.sql.constraintPropagation.enabled", "false")
     )
+    for name, value in named.items():
+        builder = builder.config(f"spark.executorEnv.{name}", value)
     if config.embedded:
         for key, value in (_embedded_settings(config) | dict(config.spark)).items():
             builder = builder.config(key, value)
         builder = builder.master(config.spark_master)
-    session = _started(builder)
+    with _environment(named):
+        session = _started(builder)
     session.sparkContext.setLogLevel("ERROR")
     if config.embedded:
         # set now and not before: what the session starts with can be read in its process arguments
         server = embedded.start_gold(config.home)
         session.conf.set(f"spark.sql.catalog.{CATALOG}.jdbc.password", server.admin_password)
     return session
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Variables that a Java started meanwhile inherits, and nothing after it."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _started(builder: SparkSession.Builder) -> SparkSession:

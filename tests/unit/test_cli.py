@@ -37,7 +37,7 @@ def usage(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def options(*arguments: str) -> dict[str, object]:
     parsed = vars(cli._parser().parse_args(arguments))
-    return {name: value for name, value in parsed.items() if name != "command"}
+    return {name: value for name, value in parsed.items() if name not in ("command", "name")}
 
 
 # --- Calls ---

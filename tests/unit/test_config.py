@@ -58,6 +58,7 @@ def test_without_any_setting_the_home_is_below_the_current_folder_and_embedded(t
         lock_wait_seconds=300.0,
         file_bytes=1 << 30,
         keep_snapshots_days=7,
+        run_id="",
         target_file_bytes=128 << 20,
         failpoint="",
     )
@@ -267,3 +268,37 @@ def test_a_wrong_rule_is_named(tmp_path, name, value):
 def test_a_section_that_is_no_section_is_told_by_the_rule_missing_in_it(tmp_path):
     path = with_rules(tmp_path, changed("limits", 5))
     assert complaint(tmp_path, WAREHOUSE_CONFIG=path) == f"{path}: limits.file_bytes is missing"
+
+
+# --- Passwords in files, and what a scheduler says of a run ---
+
+
+def test_a_password_file_completes_the_url_whatever_is_in_the_password(tmp_path):
+    (tmp_path / "etl").write_text("p@ss/w:rd\n")
+    (tmp_path / "admin").write_text("root")
+    config = load(
+        {
+            "GOLD_URL": "postgresql://warehouse_etl@gold:5432/ecommerce_gold?sslmode=require",
+            "GOLD_PASSWORD_FILE": str(tmp_path / "etl"),
+            "GOLD_ADMIN_URL": "postgresql://postgres@gold/ecommerce_gold",
+            "GOLD_ADMIN_PASSWORD_FILE": str(tmp_path / "admin"),
+        },
+        tmp_path,
+    )
+    assert config.gold_url == "postgresql://warehouse_etl:p%40ss%2Fw%3Ard@gold:5432/ecommerce_gold?sslmode=require"
+    assert config.gold_admin_url == "postgresql://postgres:root@gold/ecommerce_gold"
+
+
+def test_a_password_file_that_is_not_there_is_named(tmp_path):
+    said = complaint(tmp_path, GOLD_URL="postgresql://etl@gold/g", GOLD_PASSWORD_FILE=str(tmp_path / "none"))
+    assert said.startswith("GOLD_PASSWORD_FILE is wrong: ") and "none" in said
+
+
+def test_a_run_may_be_named_from_outside(tmp_path):
+    assert load({"WAREHOUSE_RUN_ID": "nightly-2011-01-31"}, tmp_path).run_id == "nightly-2011-01-31"
+    assert complaint(tmp_path, WAREHOUSE_RUN_ID="$(id)").startswith("WAREHOUSE_RUN_ID is wrong: ")
+
+
+def test_a_home_may_take_smaller_files_than_the_rules_allow(tmp_path):
+    assert load({"WAREHOUSE_FILE_BYTES": "33554432"}, tmp_path).file_bytes == 32 << 20
+    assert complaint(tmp_path, WAREHOUSE_FILE_BYTES="32 MB").startswith("WAREHOUSE_FILE_BYTES is wrong: ")

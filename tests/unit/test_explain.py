@@ -1,6 +1,7 @@
 """What broke, in one line: service, address, what to do."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg2
 import pytest
@@ -37,8 +38,10 @@ class SparkError(PySparkException):
         return self.trace
 
 
-def said(error: Exception, gold_url: str = CLUSTER) -> str:
-    context = Context(load({"GOLD_URL": gold_url}, Path(__file__).parent))
+def said(error: Exception, gold_url: str = CLUSTER, landing_uri: str = "", metastore: str = "") -> str:
+    context = Context(load({"GOLD_URL": gold_url, "LANDING_URI": landing_uri}, Path(__file__).parent))
+    if metastore:
+        context.__dict__["spark"] = SimpleNamespace(conf=SimpleNamespace(get=lambda name, default: metastore))
     explained = explain(error, context)
     assert explained.exit_code == 1
     assert "\n" not in str(explained)
@@ -95,6 +98,19 @@ def test_hdfs_away_names_its_host_and_port(text):
 def test_a_host_that_nobody_knows_is_named():
     error = JavaError("java.lang.IllegalArgumentException: java.net.UnknownHostException: namenode\n\tat a.b")
     assert said(error) == f"HDFS at namenode is away. {AGAIN}"
+
+
+def test_a_host_that_nobody_knows_is_named_with_the_port_of_the_landing_zone():
+    error = JavaError(
+        "java.lang.IllegalArgumentException: java.net.UnknownHostException: namenode\n"
+        "\tat a.DirectConstructorAccessorImpl.b(DirectConstructorAccessorImpl.java:77)"
+    )
+    assert said(error, landing_uri="hdfs://namenode:8020/landing") == f"HDFS at namenode:8020 is away. {AGAIN}"
+
+
+def test_the_metastore_away_is_named_with_the_address_that_the_session_knows():
+    error = JavaError(f"MetaException: Could not connect to Hive meta store using any of the URIs provided. {REFUSED}")
+    assert said(error, metastore="thrift://ms:9083") == f"the metastore at ms:9083 is away. {AGAIN}"
 
 
 def test_hdfs_away_under_a_table_of_the_metastore_is_hdfs():
