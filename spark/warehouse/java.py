@@ -95,13 +95,17 @@ class Artifact:
     def extension(self) -> str:
         return self.coordinates.partition("@")[2] or "jar"
 
-    def dependency(self) -> str:
+    @property
+    def module(self) -> tuple[str, ...]:
+        """Group, name and version, which artifacts that differ by classifier share."""
+        return tuple(self.coordinates.partition("@")[0].split(":")[:3])
+
+    @property
+    def wanted(self) -> str:
         """The artifact as Ivy asks for it."""
-        group, name, version, *classifier = self.coordinates.partition("@")[0].split(":")
-        wanted = f'name="{name}" type="{self.extension}" ext="{self.extension}"'
-        wanted += "".join(f' m:classifier="{text}"' for text in classifier)
-        module = f'org="{group}" name="{name}" rev="{version}" transitive="false"'
-        return f"<dependency {module}><artifact {wanted}/></dependency>"
+        _, name, _, *classifier = self.coordinates.partition("@")[0].split(":")
+        which = "".join(f' m:classifier="{text}"' for text in classifier)
+        return f'<artifact name="{name}" type="{self.extension}" ext="{self.extension}"{which}/>'
 
     def is_in(self, folder: Path) -> bool:
         """Whether the folder has it, whole."""
@@ -171,7 +175,12 @@ def _download(wanted: Sequence[Artifact], folder: Path) -> str:
     (folder / "ivy.xml").write_text(
         '<ivy-module version="2.0" xmlns:m="http://ant.apache.org/ivy/maven">'
         '<info organisation="warehouse" module="jars"/><dependencies>'
-        + "".join(artifact.dependency() for artifact in wanted)
+        + "".join(
+            f'<dependency org="{group}" name="{name}" rev="{version}" transitive="false">'
+            + "".join(artifact.wanted for artifact in wanted if artifact.module == (group, name, version))
+            + "</dependency>"
+            for group, name, version in dict.fromkeys(artifact.module for artifact in wanted)
+        )
         + "</dependencies></ivy-module>"
     )
     java = java_home(Path(sys.prefix)) / "bin" / "java"
