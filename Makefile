@@ -11,10 +11,10 @@ COMPILE := ../$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-
 	--allow-unsafe --strip-extras --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast lint soak bench lock clean
+.PHONY: help setup setup-dev demo test test-fast test-stack lint soak bench lock clean env up down cluster-demo
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.setup ## make .venv with all that the warehouse needs, Java and Postgres included
 
@@ -29,14 +29,30 @@ test: lint ## lint, then the whole test suite
 test-fast: setup-dev ## the tests that are not slow
 	@$(RUN) -m pytest -m 'not slow'
 
-lint: setup-dev ## ruff, mypy and sqlfluff
+lint: setup-dev ## ruff, mypy, sqlfluff, and shellcheck where it is installed
 	@$(RUN) -m ruff check --quiet .
 	@$(RUN) -m ruff format --quiet --check . || { echo "not formatted: run $(VENV)/bin/ruff format ." >&2; exit 1; }
 	@$(RUN) -m mypy --no-error-summary
 	@$(VENV)/bin/sqlfluff lint --disable-progress-bar postgres
+	@! command -v shellcheck > /dev/null || shellcheck scripts/*.sh spark/bin/role spark/bin/healthy .ci/run
 
 soak: setup-dev ## the property tests with many more examples
 	@HYPOTHESIS_PROFILE=soak $(RUN) -m pytest -n $(WORKERS) --dist loadgroup tests/properties
+
+env: ## .env and random passwords in secrets/, where they are missing
+	@scripts/make_env.sh
+
+up: ## build and start the cluster, wait until it is healthy, create what is missing; CA=file.pem for a company's own
+	@CA="$(CA)" scripts/stack.sh up
+
+cluster-demo: ## the demo's ten days on the cluster, through the wrappers
+	@scripts/compose.sh exec $$([ -t 1 ] || echo -T) spark-client python -m scripts.cluster_demo
+
+down: ## stop the cluster and keep its data; VOLUMES=1 deletes it, and asks first
+	@scripts/stack.sh down $(if $(VOLUMES),--volumes)
+
+test-stack: setup-dev ## build the images, bring a cluster up, put it through its tests and take it down
+	@$(RUN) -m pytest -p no:xdist tests/stack
 
 bench: setup-dev ## one benchmark: make bench NAME=asof
 	@test -f "benchmarks/$(NAME).py" || { echo "make bench NAME=one of:" \

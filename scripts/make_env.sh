@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# .env from its example, and random passwords in secrets/: what is there stays as it is.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ -e .env ] || { cp .env.example .env && echo "env: made .env"; }
+mkdir -p -m 700 secrets
+for name in metastore_db_password gold_admin_password gold_etl_password; do
+  [ -s "secrets/$name" ] && continue
+  head -c 24 /dev/urandom | base64 | tr -d '\n' | tr '+/' '-_' >"secrets/.$name"
+  chmod 444 "secrets/.$name" # for the container's own user; the folder keeps everybody else out
+  mv "secrets/.$name" "secrets/$name"
+  echo "env: made secrets/$name"
+done

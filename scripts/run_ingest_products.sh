@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Load every pending product snapshot: [--until T] [--replace] [--json]
+exec "$(dirname "$0")/submit.sh" ingest_products "$@"

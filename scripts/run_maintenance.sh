@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Compact files and expire snapshots: [--json]
+exec "$(dirname "$0")/submit.sh" maintain "$@"

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Bring the star schema up to date: [--rebuild] [--json]
+exec "$(dirname "$0")/submit.sh" build_star_schema "$@"

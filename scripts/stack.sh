@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# The cluster as a whole: scripts/stack.sh up | down [--volumes] | wait
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+wait_until_healthy() {
+  local deadline=$((SECONDS + ${1:-300})) id states=""
+  while :; do
+    states=$(for id in $(scripts/compose.sh ps -q); do
+      docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Health.Status}}' "$id"
+    done)
+    [ -z "$states" ] || grep -qv ' healthy$' <<<"$states" || return 0
+    if [ $SECONDS -ge $deadline ]; then
+      echo "stack: not healthy in time: $(grep -v ' healthy$' <<<"$states" | tr '\n' ' ')(scripts/compose.sh logs SERVICE)" >&2
+      return 1
+    fi
+    sleep 1
+  done
+}
+
+case ${1:-} in
+  up)
+    scripts/make_env.sh
+    if [ -n "${CA:-}" ]; then
+      COMPANY_CA=$(cat "$CA")
+      export COMPANY_CA
+    fi
+    scripts/compose.sh build --quiet namenode 2>/dev/null || scripts/compose.sh build namenode
+    scripts/compose.sh up -d --no-build
+    wait_until_healthy
+    scripts/run_setup.sh
+    echo "stack: up. Gold on 127.0.0.1:$(scripts/compose.sh port gold 5432 | cut -d: -f2)," \
+      "Spark's page on 127.0.0.1:$(scripts/compose.sh port spark-master 8080 | cut -d: -f2)," \
+      "past runs on 127.0.0.1:$(scripts/compose.sh port spark-history 18080 | cut -d: -f2)" ;;
+  down)
+    if [ "${2:-}" = --volumes ]; then
+      printf 'This deletes HDFS, the metastore and Gold with all that is in them. Type yes to go on: ' >&2
+      read -r answer || true
+      [ "${answer:-}" = yes ] || { echo "stack: not confirmed, nothing was changed" >&2; exit 2; }
+    fi
+    scripts/compose.sh down ${2:+--volumes} ;;
+  wait) wait_until_healthy "${2:-}" ;;
+  *) echo "usage: scripts/stack.sh up | down [--volumes] | wait [SECONDS]" >&2; exit 2 ;;
+esac
