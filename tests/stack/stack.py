@@ -1,0 +1,154 @@
+"""A cluster of its own for the tests: brought up as a user would, driven by the wrappers, compared frame by frame."""
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from harness import GOLD, LAKE, Rows, Warehouse, ordered
+
+PROJECT = Path(__file__).resolve().parents[2]
+LAKE_ROWS = " union all ".join(
+    f"select '{name}' as name, to_json(struct(*)) as row from {table}" for name, table in LAKE.items()
+)
+INGEST = ("run_ingest_products.sh", "run_ingest_countries.sh", "run_ingest_transactions.sh")
+WRAPPERS = (*INGEST, "run_fact_postgres.sh", "run_star_schema.sh")
+JAVA_TRACE = re.compile(r"^\s+at \S+\(", re.MULTILINE)
+Said = subprocess.CompletedProcess[str]
+
+
+@dataclass
+class Stack:
+    """The services of one Compose project, and a landing zone on this side that they have all files of."""
+
+    landing: Path
+    settings: dict[str, str]
+    landed: set[Path] = field(default_factory=set)
+
+    def script(self, name: str, *arguments: object, stdin: str = "", **settings: str) -> Said:
+        """One of scripts/, as a person on the host starts it."""
+        return self._run([PROJECT / "scripts" / name, *map(str, arguments)], stdin, settings)
+
+    def compose(self, *arguments: str, check: bool = True) -> Said:
+        said = self.script("compose.sh", *arguments)
+        assert not check or said.returncode == 0, said
+        return said
+
+    def start(self, name: str, *arguments: str, **settings: str) -> "subprocess.Popen[str]":
+        """One of scripts/ that goes on while the test does something to it."""
+        return subprocess.Popen(
+            [PROJECT / "scripts" / name, *arguments],
+            env=self._environment(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def inside(self, service: str, *command: str, user: str = "", stdin: str = "") -> str:
+        """What a command in a service's container prints."""
+        who = ["-u", user] if user else []
+        said = self.script("compose.sh", "exec", "-T", *who, service, *command, stdin=stdin)
+        assert said.returncode == 0, said
+        return said.stdout
+
+    def warehouse(self, *arguments: str) -> Said:
+        """The command line in the client's container: all jobs in one session."""
+        return self.script("compose.sh", "exec", "-T", "spark-client", "warehouse", *arguments)
+
+    def land(self, *files: Path) -> None:
+        said = self.script("land.sh", *files)
+        assert said.returncode == 0, said
+        self.landed |= set(files)
+
+    def land_new(self) -> None:
+        """Land every file of this side's landing zone that has not landed there, but those that are hidden."""
+        here = {file for file in self.landing.glob("*/*") if not file.name.startswith(".")}
+        self.land(*sorted(here - self.landed))
+
+    def run(self) -> Said:
+        """Everything pending; the run must end well."""
+        said = self.warehouse("run")
+        assert said.returncode in (0, 3), said
+        return said
+
+    def container(self, service: str, index: int = 0) -> str:
+        return self.compose("ps", "-q", service).stdout.split()[index]
+
+    def docker(self, *arguments: str) -> str:
+        said = self._run(["docker", *arguments], "", {})
+        assert said.returncode == 0, said
+        return said.stdout
+
+    def heal(self) -> None:
+        """Start again what was stopped or killed, and wait until all is healthy."""
+        self.compose("up", "-d", "--no-build")
+        said = self.script("stack.sh", "wait", "240")
+        assert said.returncode == 0, said
+
+    def gold(self, statement: str, arguments: Sequence[Any] = ()) -> Rows:
+        """Rows of a query on Gold, through the port that analysts use."""
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, arguments)
+            return cursor.fetchall()
+
+    def connect(self, database: str = "ecommerce_gold") -> Any:
+        password = (PROJECT / "secrets" / "gold_admin_password").read_text()
+        port = int(self.settings["GOLD_PORT"])
+        return psycopg2.connect(
+            host="127.0.0.1", port=port, user="postgres", password=password, dbname=database, options="-c timezone=UTC"
+        )
+
+    def lake(self, statement: str) -> list[dict[str, Any]]:
+        said = self.warehouse("sql", "--json", statement)
+        assert said.returncode == 0, said
+        rows: list[dict[str, Any]] = json.loads(said.stdout)
+        return rows
+
+    def state(self) -> dict[str, Rows]:
+        """All that the promise covers, as `state_of` gives it for a warehouse in this process."""
+        return _frames(self.gold, [(row["name"], row["row"]) for row in self.lake(LAKE_ROWS)])
+
+    def wait_for(self, what: str, happened: Callable[[], Any], seconds: float = 180, every: float = 0.2) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (found := happened()):
+            assert time.monotonic() < deadline, f"in vain: {what}"
+            time.sleep(every)
+        return found
+
+    def wait_for_job(self, job: str) -> None:
+        """Until a run of a job is under way."""
+        running = "select 1 from ops.etl_runs where job = %s and status = 'RUNNING'"
+        self.wait_for(f"{job} runs", lambda: self.gold(running, [job]))
+
+    def _run(self, command: Sequence[Any], stdin: str, settings: dict[str, str]) -> Said:
+        return subprocess.run(
+            command, env=self._environment(settings), input=stdin, capture_output=True, text=True, timeout=600
+        )
+
+    def _environment(self, settings: dict[str, str]) -> dict[str, str]:
+        return dict(os.environ) | self.settings | settings
+
+
+def state_of(warehouse: Warehouse) -> dict[str, Rows]:
+    """The state of a warehouse in this process, comparable with a cluster's."""
+    return _frames(warehouse.query, [(name, row) for name, row in warehouse.lake(LAKE_ROWS)])
+
+
+def _frames(gold: Callable[[str], Rows], lake: list[tuple[str, str]]) -> dict[str, Rows]:
+    frames = {name: ordered(gold(statement)) for name, statement in GOLD.items()}
+    for name in LAKE:
+        frames[name] = ordered([(row,) for table, row in lake if table == name])
+    return frames
+
+
+def one_line(said: str) -> bool:
+    """Whether a message is for a reader: no stack trace in it."""
+    return not JAVA_TRACE.search(said) and "Traceback" not in said

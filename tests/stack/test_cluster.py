@@ -1,0 +1,315 @@
+"""The cluster: the same results as the embedded home, and nothing lost whichever plug is pulled.
+
+The tests follow one another on one cluster: each lands what it needs on top of what is there, and
+compares all that there is.
+"""
+
+import json
+import re
+import shutil
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from urllib.request import urlopen
+
+import psycopg2
+import pytest
+from harness import TRANSACTIONS, Warehouse, assert_same_state
+from small_shop import sale
+from stack import PROJECT, WRAPPERS, Stack, one_line, state_of
+
+from generators.synthetic import generate
+
+START, DAYS = date(2011, 1, 28), 6
+PRUNING = """
+import json
+from warehouse.config import load
+from warehouse.session import build_session
+spark = build_session(load(), "pruning", "test")
+spark.conf.set("spark.sql.adaptive.enabled", "false")
+def read(condition):
+    frame = spark.sql(f"select sum(total_amount), count(*) from ecommerce_dw.fact_transactions where {condition}")
+    rows = frame.collect()
+    plan = frame._jdf.queryExecution().executedPlan()
+    scan = plan.collectLeaves().head()
+    metrics = {name: scan.metrics().apply(name).value() for name in ("resultDataFiles", "skippedDataFiles")}
+    return {"rows": int(rows[0][1]), "plan": plan.toString(), **metrics}
+month = "year = 2011 and month = 1"
+files = spark.sql(f"select distinct input_file_name() from ecommerce_dw.fact_transactions where {month}").collect()
+print(json.dumps({"month": read(month), "all": read("true"), "files": [row[0] for row in files]}))
+"""
+
+
+def sell(stack: Stack, window: str, *lines: str) -> None:
+    """Land one more transaction file, here and there."""
+    file = stack.landing / "transactions" / f"transactions_{window}.csv"
+    file.write_text("".join(f"{line}\n" for line in (TRANSACTIONS, *lines)))
+    stack.land(file)
+
+
+def a_sale(key: str, quantity: int = 1) -> str:
+    return sale(key, "S-NOT-SOLD", quantity, "2011-02-04 10:00:00", "C-NEW", "GB", order=f"O-{key}")
+
+
+def assert_as_embedded(stack: Stack, embedded: Warehouse) -> None:
+    """Gold, Bronze's dimensions and the star hold what the embedded warehouse makes of the same files."""
+    embedded.run()
+    assert_same_state(stack.state(), state_of(embedded))
+
+
+def test_the_wrappers_make_of_the_days_what_the_embedded_home_makes(stack: Stack, embedded: Warehouse) -> None:
+    truth = generate(stack.landing, seed=11, start=START, days=DAYS, rows_per_day=300, products=60, faults=True)
+    held = [stack.landing / path for path in truth.held_back]
+    for path in held:
+        path.rename(path.with_name("." + path.name))
+    stack.land_new()
+    said = {wrapper: stack.script(wrapper) for wrapper in WRAPPERS}
+    assert {wrapper: done.returncode for wrapper, done in said.items()} == dict(
+        zip(WRAPPERS, (3, 0, 3, 0, 0), strict=True)
+    ), said
+    assert all(done.stdout.count("\n") == 1 and one_line(done.stderr) for done in said.values()), said
+    embedded.run()
+
+    for path in held:
+        path.with_name("." + path.name).rename(path)
+    stack.land_new()
+    assert stack.script("run_ingest_products.sh").returncode == 0
+    gold = stack.script("run_fact_postgres.sh", WAREHOUSE_RUN_ID="late-price")
+    assert re.search(r"\d+ repriced", gold.stdout), gold
+    assert stack.script("run_star_schema.sh").returncode == 0
+    assert_as_embedded(stack, embedded)
+
+    again = stack.run()
+    assert set(re.findall(r": (.*)", again.stdout)) == {"nothing pending"}
+    assert stack.gold("select job, status from ops.etl_runs where run_id = 'late-price'") == [("gold", "DONE")]
+
+
+def test_past_runs_are_in_the_history_by_job_and_run_id(stack: Stack) -> None:
+    port = stack.settings["SPARK_HISTORY_PORT"]
+
+    def shown() -> bool:
+        with urlopen(f"http://127.0.0.1:{port}/api/v1/applications", timeout=10) as page:
+            return "gold late-price" in {application["name"] for application in json.load(page)}
+
+    stack.wait_for("the history server shows the run", shown, every=1)
+
+
+def test_lines_of_spark_s_log_carry_run_id_and_job(stack: Stack) -> None:
+    logs = "".join(
+        stack.docker("exec", worker, "bash", "-c", "cat /opt/spark/work/*/*/stderr")
+        for worker in stack.compose("ps", "-q", "spark-worker").stdout.split()
+    )
+    assert re.search(r"^\S+ \w+ \[late-price gold\] \w+: ", logs, re.MULTILINE), logs[-2000:]
+    lines = [line for line in logs.splitlines() if re.match(r"\d{4}-\d{2}-\d{2}T", line)]
+    assert all(re.match(r"\S+ \w+ \[\S+ \S+\] ", line) for line in lines)
+
+
+def test_a_month_s_sum_reads_only_that_month_s_files(stack: Stack) -> None:
+    read = json.loads(stack.inside("spark-client", "python", "-", stdin=PRUNING).splitlines()[-1])
+    assert "year" in read["month"]["plan"] and "month" in read["month"]["plan"]
+    assert 0 < read["month"]["rows"] < read["all"]["rows"]
+    assert 0 < read["month"]["resultDataFiles"] < read["all"]["resultDataFiles"]
+    assert read["month"]["resultDataFiles"] == len(read["files"])
+    assert all("/year=2011/month=1/" in file for file in read["files"])
+
+
+def test_setup_is_harmless_on_a_warehouse_in_use_by_the_wrapper_and_by_the_plain_tools(
+    stack: Stack, embedded: Warehouse
+) -> None:
+    assert stack.script("run_setup.sh").stdout == "init: created or upgraded\n"
+    stack.inside("spark-client", "spark-sql", "-f", "hive/init_hive.sql")
+    psql = "psql -h gold -U postgres -d ecommerce_gold -v ON_ERROR_STOP=1 -qf postgres/init_gold.sql"
+    stack.inside(
+        "spark-client", "bash", "-c", f"PGPASSWORD=$(cat /run/secrets/gold_admin_password) {psql} 2>&1 >/dev/null"
+    )
+    assert_as_embedded(stack, embedded)
+
+
+def test_a_worker_killed_in_the_middle_of_copy_leaves_no_row_twice_and_none_missing(
+    stack: Stack, embedded: Warehouse, tmp_path: Path
+) -> None:
+    many = generate(tmp_path, seed=5, start=date(2011, 2, 7), days=1, rows_per_day=150_000, products=60, faults=False)
+    assert many.totals.rows == 150_000
+    for file in tmp_path.glob("*/*.csv"):
+        shutil.copy(file, stack.landing / file.parent.name)
+    stack.land_new()
+    for ingest in WRAPPERS[:3]:
+        assert stack.script(ingest).returncode in (0, 3)
+    gold = stack.start("run_fact_postgres.sh")
+    copying = (
+        "select host(a.client_addr) from pg_stat_progress_copy as c inner join pg_stat_activity as a using (pid)"
+        " where c.tuples_processed > 0"
+    )
+    with closing(stack.connect()) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+
+        def address() -> str:
+            cursor.execute(copying)
+            row = cursor.fetchone()
+            return str(row[0]) if row else ""
+
+        found = stack.wait_for("a worker copies rows", address, every=0.01)
+    workers = stack.compose("ps", "-q", "spark-worker").stdout.split()
+    networks = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    [worker] = [id for id in workers if stack.docker("inspect", "--format", networks, id).strip() == found]
+    stack.docker("kill", worker)
+    out, err = gold.communicate(timeout=300)
+    assert gold.returncode == 0, (out, err)
+    stack.heal()
+    assert stack.script("run_star_schema.sh").returncode == 0
+    assert_as_embedded(stack, embedded)
+
+
+@pytest.mark.parametrize(
+    ("service", "name"),
+    [("hive-metastore", "hive-metastore:9083"), ("namenode", "namenode:8020"), ("gold", "gold:5432")],
+)
+def test_a_service_that_is_away_is_named_and_the_next_run_completes(
+    stack: Stack, embedded: Warehouse, service: str, name: str
+) -> None:
+    window = {"hive-metastore": "00", "namenode": "04", "gold": "08"}[service]
+    sell(stack, f"2011-02-09T{window}_away", a_sale(f"away-{service}"))
+    stack.compose("stop", service)
+    said = stack.script("run_ingest_transactions.sh")
+    stack.heal()
+    assert said.returncode == 1, said
+    assert f"{name} is away" in said.stderr and said.stderr.count("\n") == 1, said
+    stack.run()
+    assert_as_embedded(stack, embedded)
+
+
+@pytest.mark.parametrize(
+    ("service", "job"),
+    [("hive-metastore", "ingest transactions"), ("datanode", "ingest transactions"), ("gold", "gold")],
+)
+def test_a_service_that_is_restarted_during_a_run_costs_at_most_that_run(
+    stack: Stack, embedded: Warehouse, service: str, job: str
+) -> None:
+    window = {"hive-metastore": "00", "datanode": "04", "gold": "08"}[service]
+    sell(stack, f"2011-02-10T{window}_restart", a_sale(f"restart-{service}"))
+    run = stack.start("compose.sh", "exec", "-T", "spark-client", "warehouse", "run")
+    stack.wait_for_job(job)
+    stack.docker("restart", "-t", "1", stack.container(service))
+    out, err = run.communicate(timeout=300)
+    stack.heal()
+    assert run.returncode in (0, 1) and one_line(err), (out, err)
+    stack.run()
+    assert_as_embedded(stack, embedded)
+
+
+def test_a_driver_that_is_killed_and_two_wrappers_at_once(stack: Stack, embedded: Warehouse) -> None:
+    sell(stack, "2011-02-11T00_driver", a_sale("driver"))
+    killed = stack.start("run_ingest_transactions.sh")
+    stack.wait_for_job("ingest transactions")
+    stack.inside("spark-client", "pkill", "-9", "-f", "ingest_transactions.py")
+    assert killed.wait(timeout=120) != 0
+    both = [stack.start("run_ingest_transactions.sh") for _ in range(2)]
+    for wrapper in both:
+        out, err = wrapper.communicate(timeout=300)
+        assert wrapper.returncode == 0, (out, err)
+    stack.run()
+    assert_as_embedded(stack, embedded)
+
+
+def test_down_and_up_keep_everything(stack: Stack, embedded: Warehouse) -> None:
+    sell(stack, "2011-02-12T00_down", a_sale("down"))
+    assert stack.script("stack.sh", "down").returncode == 0
+    assert stack.script("stack.sh", "down", "--volumes", stdin="no\n").returncode == 2
+    up = stack.script("stack.sh", "up")
+    assert up.returncode == 0, up
+    stack.run()
+    assert_as_embedded(stack, embedded)
+
+
+def test_reset_asks_and_then_works_on_what_is_half_gone(stack: Stack, embedded: Warehouse) -> None:
+    before = stack.gold("select count(*) from fact_transactions")
+    refused = stack.script("run_setup.sh", "--reset", stdin="ecommerce\n")
+    assert refused.returncode == 2 and "nothing was changed" in refused.stderr
+    assert stack.gold("select count(*) from fact_transactions") == before
+
+    rubble = (
+        "curl -sfX DELETE '{0}/warehouse/ecommerce_db.db/products?op=DELETE&recursive=true&user.name=spark' &&"
+        " curl -sfX PUT '{0}/warehouse/ecommerce_dw.db/fact_transactions/data/orphan?op=MKDIRS&user.name=spark'"
+    ).format("http://namenode:9870/webhdfs/v1")
+    stack.inside("spark-client", "bash", "-c", rubble)
+    with closing(stack.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("drop schema ops cascade")
+        connection.commit()
+    idle = stack.connect()
+    done = stack.script("run_setup.sh", "--reset", stdin="ecommerce_gold\n")
+    assert (done.returncode, done.stdout) == (0, "init: dropped and created\n"), done
+    with pytest.raises(psycopg2.OperationalError):
+        idle.cursor().execute("select 1")
+    left = stack.inside(
+        "spark-client", "curl", "-s", "http://namenode:9870/webhdfs/v1/warehouse/ecommerce_dw.db?op=LISTSTATUS"
+    )
+    assert '"pathSuffix":"fact_transactions"' in left and "orphan" not in left
+    stack.run()
+    embedded.reset()
+    assert_as_embedded(stack, embedded)
+
+
+def test_no_secret_is_in_images_containers_command_lines_logs_or_history(stack: Stack, tmp_path: Path) -> None:
+    secrets = [file.read_text() for file in sorted((PROJECT / "secrets").iterdir())]
+    assert len(secrets) == 3 and all(len(secret) >= 24 for secret in secrets)
+    containers = stack.compose("ps", "-q").stdout.split()
+    places = {
+        "docker inspect": stack.docker("inspect", *containers),
+        "logs": stack.compose("logs", "--no-color").stdout,
+        "history": stack._run(["git", "-C", str(PROJECT), "log", "-p", "--no-color"], "", {}).stdout,
+        "command lines": "".join(stack.docker("top", container, "-eo", "pid,args") for container in containers),
+        "event logs": stack.inside(
+            "spark-client",
+            "python",
+            "-c",
+            "from warehouse.config import load; from warehouse.session import build_session\n"
+            "spark = build_session(load(), 'scan', 'test')\n"
+            "files = spark.read.text('hdfs://namenode:8020/spark-logs', wholetext=True)\n"
+            "print(*[row[0] for row in files.collect()])",
+        ),
+    }
+    assert "SparkListener" in places["event logs"] and "ecommerce_gold" in places["docker inspect"]
+    for place, text in places.items():
+        assert not [secret for secret in secrets if secret in text], place
+    patterns = tmp_path / "patterns"
+    patterns.write_text("\n".join(secrets) + "\n")
+    scan = f"docker save warehouse-platform:0.1.0 | grep -a -c -F -f {patterns}"
+    found = stack._run(["bash", "-c", scan], "", {}).stdout.strip()
+    assert found == "0"
+
+
+def test_no_container_runs_as_root_or_listens_to_the_world(stack: Stack) -> None:
+    for container in stack.compose("ps", "-q").stdout.split():
+        [facts] = json.loads(stack.docker("inspect", container))
+        assert facts["Config"]["User"] not in ("", "0", "root") or "postgres" in facts["Config"]["Image"], facts["Name"]
+        assert stack.docker("exec", container, "id", "-u").strip() != "0" or "postgres" in facts["Config"]["Image"]
+        for bindings in (facts["NetworkSettings"]["Ports"] or {}).values():
+            assert all(binding["HostIp"] == "127.0.0.1" for binding in bindings or ())
+        assert facts["HostConfig"]["Memory"] > 0
+    total = sum(
+        json.loads(stack.docker("inspect", container))[0]["HostConfig"]["Memory"]
+        for container in stack.compose("ps", "-q").stdout.split()
+    )
+    assert total <= 10 << 30
+
+
+def test_files_land_whole_or_not_at_all(stack: Stack, tmp_path: Path) -> None:
+    wrong = tmp_path / "sales.csv"
+    wrong.write_text("x\n")
+    good = tmp_path / "countries_2011-03-01.csv"
+    good.write_text("country_id,country_name\n")
+    for files, reason in [
+        ((good, wrong), "sales.csv: a landing file is called"),
+        ((good, tmp_path / "no.csv"), "no.csv"),
+    ]:
+        said = stack.script("land.sh", *files)
+        assert said.returncode == 2 and reason in said.stderr, said
+    listed = stack.inside(
+        "spark-client", "curl", "-s", "http://namenode:9870/webhdfs/v1/landing/countries?op=LISTSTATUS"
+    )
+    assert "2011-03-01" not in listed and ".tmp" not in listed
+
+
+def test_an_unknown_job_is_refused_with_those_that_there_are(stack: Stack) -> None:
+    said = stack.script("submit.sh", "no_such_job")
+    assert said.returncode == 2 and "ingest_products" in said.stderr, said
