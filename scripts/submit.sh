@@ -2,12 +2,13 @@
 # Submit one job to the cluster and wait for it: scripts/submit.sh JOB [ARGUMENTS…], JOB a file of spark/jobs/.
 # Exit codes as of `warehouse`: 0 done; 1 failed, nothing half-written; 2 wrong usage; 3 done, but some input was rejected.
 # Works in the client's container, and from a checkout on the machine that runs the cluster.
-# WAREHOUSE_RUN_ID names the run in logs and ledger; SPARK_SUBMIT_OPTIONS adds options of spark-submit.
+# WAREHOUSE_RUN_ID names the run in logs and ledger; SPARK_SUBMIT_OPTIONS adds options of spark-submit;
+# WAREHOUSE_LOG_LEVEL=info and WAREHOUSE_TRACE_LINES=full let the driver say more than what went wrong, in a line.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ -z "${WAREHOUSE_PLATFORM:-}" ]; then
   names=()
-  for name in WAREHOUSE_RUN_ID SPARK_SUBMIT_OPTIONS; do [ -z "${!name:-}" ] || names+=(-e "$name=${!name}"); done
+  for name in WAREHOUSE_RUN_ID SPARK_SUBMIT_OPTIONS WAREHOUSE_LOG_LEVEL WAREHOUSE_TRACE_LINES; do [ -z "${!name:-}" ] || names+=(-e "$name=${!name}"); done
   exec scripts/compose.sh exec -T "${names[@]}" spark-client scripts/submit.sh "$@"
 fi
 if [ $# = 0 ] || [ ! -f "spark/jobs/$1.py" ] || [[ $1 == */* ]]; then
