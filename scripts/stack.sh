@@ -5,13 +5,14 @@ cd "$(dirname "$0")/.."
 
 wait_until_healthy() {
   local deadline=$((SECONDS + ${1:-300})) id states=""
+  local form='{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{.State.Health.Status}}'
   while :; do
     states=$(for id in $(scripts/compose.sh ps -q); do
-      docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Health.Status}}' "$id"
+      docker inspect --format "$form" "$id" || true
     done)
-    [ -z "$states" ] || grep -qv ' healthy$' <<<"$states" || return 0
+    [ -z "$states" ] || grep -qv ' running healthy$' <<<"$states" || return 0
     if [ $SECONDS -ge $deadline ]; then
-      echo "stack: not healthy in time: $(grep -v ' healthy$' <<<"$states" | tr '\n' ' ')(scripts/compose.sh logs SERVICE)" >&2
+      echo "stack: not healthy in time: $(grep -v ' running healthy$' <<<"$states" | tr '\n' ' ')(scripts/compose.sh logs SERVICE)" >&2
       return 1
     fi
     sleep 1
@@ -21,11 +22,14 @@ wait_until_healthy() {
 case ${1:-} in
   up)
     scripts/make_env.sh
-    if [ -n "${CA:-}" ]; then
+    CA=${CA:-$(sed -n 's/^CA=//p' .env)} # read at every build: without it the image would be made anew
+    if [ -n "$CA" ]; then
       COMPANY_CA=$(cat "$CA")
       export COMPANY_CA
     fi
-    scripts/compose.sh build --quiet namenode 2>/dev/null || scripts/compose.sh build namenode
+    quiet=() # the first build takes minutes and shows what it does, later ones are quick
+    ! docker image inspect warehouse-platform:0.1.0 >/dev/null 2>&1 || quiet=(--quiet)
+    scripts/compose.sh build "${quiet[@]}" namenode
     scripts/compose.sh up -d --no-build
     wait_until_healthy
     scripts/run_setup.sh
