@@ -20,6 +20,8 @@ from jobs import build_star_schema, ingest_products, ingest_transactions, mainta
 from warehouse import embedded, ledger
 from warehouse.landing import Scope
 
+pytestmark = pytest.mark.slow
+
 EVERYTHING = Scope()
 
 
@@ -98,7 +100,6 @@ def one_line(said: Said) -> str:
         (["run"], {"WAREHOUSE_LOCK_WAIT": "soon"}),
     ],
 )
-@pytest.mark.slow
 def test_wrong_usage_ends_with_2_and_starts_nothing(process, tmp_path, arguments, settings):
     (tmp_path / "bad.yaml").write_text("sources: [unclosed\n  - {")
     files = {"bad": tmp_path / "bad.yaml", "none": tmp_path / "none.yaml"}
@@ -216,7 +217,6 @@ def test_a_backfill_month_by_month_equals_one_run(warehouse, command):
 # --- two at once ------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_two_runs_at_once_do_not_interleave(warehouse, command):
     land_shop(warehouse)
     first = CommandLine(warehouse.home.folder, warehouse.landing).start("run")
@@ -269,7 +269,6 @@ def test_a_job_whose_lock_is_lost_does_not_commit(warehouse):
 # --- services that are gone -------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_gold_away_is_one_line_that_names_host_and_port(process):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -282,7 +281,6 @@ def test_gold_away_is_one_line_that_names_host_and_port(process):
         assert "a-secret" not in said.err
 
 
-@pytest.mark.slow
 def test_a_server_that_was_killed_or_stopped_is_started_by_the_next_run_and_no_password_shows(process):
     shop = Warehouse(None, None, process.landing)  # type: ignore[arg-type] - to land files with
     land_masters(shop, "2011-01-01", "2")
