@@ -1,7 +1,6 @@
 """One cluster for all tests of this folder, and the embedded warehouse that it is compared with."""
 
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 sys.path[:0] = [str(Path(__file__).parent)]
 
 from harness import Home, Warehouse  # noqa: E402 - the path of the outer conftest
-from stack import PROJECT, Stack  # noqa: E402 - needs the path
+from stack import Stack  # noqa: E402 - needs the path
 
 
 def _free_port() -> int:
@@ -25,14 +24,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """`make up` of a project of its own, with ports of its own; `make down VOLUMES=1` when the tests are over."""
     ports = {name: str(_free_port()) for name in ("GOLD_PORT", "SPARK_MASTER_PORT", "SPARK_HISTORY_PORT")}
     stack = Stack(tmp_path_factory.mktemp("cluster") / "landing", {"COMPOSE_PROJECT_NAME": "warehouse-test", **ports})
-    down = [PROJECT / "scripts" / "stack.sh", "down", "--volumes"]
     try:
         stack.script("stack.sh", "down", "--volumes", stdin="yes\n")  # what a run that was cut short left
         up = stack.script("stack.sh", "up")
         assert up.returncode == 0, up
         yield stack
     finally:
-        subprocess.run(down, env=stack._environment({}), input="yes\n", text=True, capture_output=True)
+        stack.script("stack.sh", "down", "--volumes", stdin="yes\n")
 
 
 @pytest.fixture(scope="session")
