@@ -1,11 +1,14 @@
 """The Compose cluster: time to build, to healthy and for the demo, memory of each service. `make bench NAME=cluster`
 
+Memory is what `docker stats` shows, page cache left out; the peak of all is the greatest sum of one moment.
+
 A project of its own, with the ports of .env: stop a cluster that uses them first. Its volumes are deleted at the end.
 """
 
 import os
 import re
 import subprocess
+import threading
 import time
 from collections import defaultdict
 
@@ -27,12 +30,19 @@ def main() -> None:
         script("stack.sh", "wait")
         steps["start until healthy"] = time.monotonic() - started
         steps["create the tables (run_setup.sh)"] = script("run_setup.sh")[0]
-        rest = memory()
-        seconds, said = script("compose.sh", "exec", "-T", "spark-client", "python", "-m", "scripts.cluster_demo")
+        services = containers()
+        rest = memory(services)
+        peak, stop = dict(rest), threading.Event()
+        watcher = threading.Thread(target=watch, args=(services, peak, stop))
+        watcher.start()
+        try:
+            seconds, said = script("compose.sh", "exec", "-T", "spark-client", "python", "-m", "scripts.cluster_demo")
+        finally:
+            stop.set()
+            watcher.join()
         for name, taken in re.findall(r"^  (\S.*?) +([\d.]+) s ", said, re.MULTILINE):
             steps.setdefault(f"demo: {name}", float(taken))
         steps["demo, all together"] = seconds
-        after = memory()
         script("stack.sh", "down")
         started = time.monotonic()
         script("compose.sh", "up", "-d", "--no-build")
@@ -41,8 +51,7 @@ def main() -> None:
     finally:
         script("stack.sh", "down", "--volumes", stdin="yes\n")
     show("The cluster", ["step", "seconds"], [[name, seconds] for name, seconds in steps.items()])
-    rows = [[service, total(rest, service), total(after, service)] for service in [*sorted(rest), "all"]]
-    show("Memory in use, MiB", ["service", "at rest", "after the demo"], rows)
+    show("Memory in use, MiB", ["service", "at rest", "peak of the demo"], [[n, rest[n], peak[n]] for n in rest])
 
 
 def script(name: str, *arguments: str, stdin: str = "") -> tuple[float, str]:
@@ -54,22 +63,30 @@ def script(name: str, *arguments: str, stdin: str = "") -> tuple[float, str]:
     return time.monotonic() - started, done.stdout
 
 
-def memory() -> dict[str, float]:
-    """Service → MiB in use, all its containers together."""
+def containers() -> dict[str, str]:
+    """Id of each container → its service."""
     ids = script("compose.sh", "ps", "-q")[1].split()
     form = '{{index .Config.Labels "com.docker.compose.service"}}'
     services = subprocess.run(["docker", "inspect", "--format", form, *ids], capture_output=True, text=True).stdout
-    stats = ["docker", "stats", "--no-stream", "--format", "{{.MemUsage}}", *ids]
+    return dict(zip(ids, services.split(), strict=True))
+
+
+def memory(services: dict[str, str]) -> dict[str, float]:
+    """Service → MiB in use, all its containers together; `all` is the sum."""
+    stats = ["docker", "stats", "--no-stream", "--format", "{{.MemUsage}}", *services]
     used = subprocess.run(stats, capture_output=True, text=True).stdout
     found: dict[str, float] = defaultdict(float)
-    for service, line in zip(services.split(), used.splitlines(), strict=True):
+    for service, line in zip(services.values(), used.splitlines(), strict=True):
         number, unit = re.match(r"([\d.]+)(\w+)", line).groups()  # type: ignore[union-attr]
         found[service] += float(number) * UNITS[unit]
-    return dict(found)
+    return dict(sorted(found.items())) | {"all": sum(found.values())}
 
 
-def total(found: dict[str, float], service: str) -> float:
-    return sum(found.values()) if service == "all" else found.get(service, 0)
+def watch(services: dict[str, str], peak: dict[str, float], stop: threading.Event) -> None:
+    """Raise each service's peak, and that of all at one moment, until told to stop."""
+    while not stop.wait(2):
+        for service, used in memory(services).items():
+            peak[service] = max(peak.get(service, 0), used)
 
 
 if __name__ == "__main__":
