@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Put files into the landing zone, whole or not at all: scripts/land.sh FILE…
+# Put files into the landing zone, each whole or not at all: scripts/land.sh FILE…
 # Each goes to the folder that its name says (transactions_*, products_*, countries_*). They are uploaded under names that
 # jobs leave alone, and take their own names once all are there; a file of the same name is replaced.
 # Works in the client's container, and from a checkout on the machine that runs the cluster.
@@ -48,12 +48,19 @@ waiting() { echo "${1%%_*}/$mark-$1.tmp"; }
 upload() { put "$(waiting "$(basename "$1")")?op=CREATE&overwrite=true" "upload $1" -T "$1"; }
 export -f put waiting upload
 
+withdraw() { # what was uploaded and has not got its name
+  local file
+  for file in "$@"; do
+    curl -s -o /dev/null -X DELETE "$url/$(waiting "$(basename "$file")")?op=DELETE&user.name=$(id -un)" || true
+  done
+}
 again="Run the same command again."
 # shellcheck disable=SC2016
-printf '%s\0' "$@" | xargs -0 -n 1 -P 8 bash -c 'upload "$1" || exit 255' _ || { echo "land: nothing has landed. $again" >&2; exit 1; }
+printf '%s\0' "$@" | xargs -0 -n 1 -P 8 bash -c 'upload "$1" || exit 255' _ ||
+  { withdraw "$@"; echo "land: nothing has landed. $again" >&2; exit 1; }
 for file in "$@"; do
   name=$(basename "$file")
   put "$(waiting "$name")?op=RENAME&renameoptions=OVERWRITE&destination=/${zone#*/}/${name%%_*}/$name" "rename $file" ||
-    { echo "land: $name and those after it have not landed. $again" >&2; exit 1; }
+    { withdraw "$@"; echo "land: $name and those after it have not landed. $again" >&2; exit 1; }
 done
 echo "land: $# file$([ $# = 1 ] || echo s) in ${LANDING_URI}"

@@ -2,7 +2,7 @@
 # Create or upgrade Bronze, the star schema and Gold; harmless on a warehouse in use.
 # --reset destroys all three first, and asks for the name of Gold's database to be typed.
 set -euo pipefail
-if [ "${1:-}" = --reset ]; then
+if [[ " $* " == *" --reset "* ]]; then
   echo "This deletes every table of Bronze, of the star schema and of Gold; the landing zone stays." >&2
   printf 'Type the name of the database (ecommerce_gold) to go on: ' >&2
   read -r name || true

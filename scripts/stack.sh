@@ -5,9 +5,10 @@ cd "$(dirname "$0")/.."
 
 wait_until_healthy() {
   local deadline=$((SECONDS + ${1:-300})) id states=""
-  local form='{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{.State.Health.Status}}'
+  local form='{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}}'
+  form+='{{if .State.Health}} {{.State.Health.Status}}{{else}} healthy{{end}}'
   while :; do
-    states=$(for id in $(scripts/compose.sh ps -q); do
+    states=$(for id in $(scripts/compose.sh ps -a -q); do
       docker inspect --format "$form" "$id" || true
     done)
     [ -z "$states" ] || grep -qv ' running healthy$' <<<"$states" || return 0
@@ -19,6 +20,8 @@ wait_until_healthy() {
   done
 }
 
+usage() { echo "usage: scripts/stack.sh up | down [--volumes] | wait [SECONDS]" >&2; exit 2; }
+
 case ${1:-} in
   up)
     scripts/make_env.sh
@@ -27,9 +30,9 @@ case ${1:-} in
       COMPANY_CA=$(cat "$CA")
       export COMPANY_CA
     fi
-    quiet=() # the first build takes minutes and shows what it does, later ones are quick
-    ! docker image inspect warehouse-platform:0.1.0 >/dev/null 2>&1 || quiet=(--quiet)
-    scripts/compose.sh build "${quiet[@]}" namenode
+    build=(build namenode) # the first takes minutes and shows what it does, later ones are quick
+    ! docker image inspect warehouse-platform:0.1.0 >/dev/null 2>&1 || build=(build --quiet namenode)
+    scripts/compose.sh "${build[@]}"
     scripts/compose.sh up -d --no-build
     wait_until_healthy
     scripts/run_setup.sh
@@ -37,6 +40,7 @@ case ${1:-} in
       "Spark's page on 127.0.0.1:$(scripts/compose.sh port spark-master 8080 | cut -d: -f2)," \
       "past runs on 127.0.0.1:$(scripts/compose.sh port spark-history 18080 | cut -d: -f2)" ;;
   down)
+    if [ $# -gt 2 ] || [[ ${2:-} != @(|--volumes) ]]; then usage; fi
     if [ "${2:-}" = --volumes ]; then
       printf 'This deletes HDFS, the metastore and Gold with all that is in them. Type yes to go on: ' >&2
       read -r answer || true
@@ -44,5 +48,5 @@ case ${1:-} in
     fi
     scripts/compose.sh down ${2:+--volumes} ;;
   wait) wait_until_healthy "${2:-}" ;;
-  *) echo "usage: scripts/stack.sh up | down [--volumes] | wait [SECONDS]" >&2; exit 2 ;;
+  *) usage ;;
 esac

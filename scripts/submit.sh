@@ -6,10 +6,28 @@
 # WAREHOUSE_LOG_LEVEL=info and WAREHOUSE_TRACE_LINES=full let the driver say more than what went wrong, in a line.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+WAREHOUSE_RUN_ID=${WAREHOUSE_RUN_ID:-$(date -u +%Y%m%dT%H%M%S)-$(head -c 3 /dev/urandom | od -An -tx1 | tr -d ' \n')}
+
 if [ -z "${WAREHOUSE_PLATFORM:-}" ]; then
-  names=()
-  for name in WAREHOUSE_RUN_ID SPARK_SUBMIT_OPTIONS WAREHOUSE_LOG_LEVEL WAREHOUSE_TRACE_LINES; do [ -z "${!name:-}" ] || names+=(-e "$name=${!name}"); done
-  exec scripts/compose.sh exec -T "${names[@]}" spark-client scripts/submit.sh "$@"
+  variables=(-e "WAREHOUSE_RUN_ID=$WAREHOUSE_RUN_ID")
+  for name in SPARK_SUBMIT_OPTIONS WAREHOUSE_LOG_LEVEL WAREHOUSE_TRACE_LINES; do
+    [ -z "${!name:-}" ] || variables+=(-e "$name=${!name}")
+  done
+  stopped=
+  set -m # a group of its own, which Ctrl-C does not reach: Compose passes no signal on, and the job would go on alone
+  trap 'stopped=1; scripts/compose.sh exec -T spark-client scripts/submit.sh --stop "$WAREHOUSE_RUN_ID" </dev/null' INT TERM HUP
+  scripts/compose.sh exec -T "${variables[@]}" spark-client scripts/submit.sh "$@" </dev/null &
+  wait $! && code=0 || code=$?
+  [ -z "$stopped" ] || { wait $! && code=0 || code=$?; }
+  exit "$code"
+fi
+
+if [ "${1:-}" = --stop ]; then # interrupt the driver of a run, or what is about to start it
+  processes=$(grep -lzxsF "WAREHOUSE_RUN_ID=$2" /proc/[0-9]*/environ | cut -d/ -f3 || true)
+  driver=$(for process in $processes; do ! grep -qs ^python "/proc/$process/comm" || echo "$process"; done)
+  # shellcheck disable=SC2086 # each a number
+  kill -INT ${driver:-$processes} 2>/dev/null || true
+  exit
 fi
 if [ $# = 0 ] || [ ! -f "spark/jobs/$1.py" ] || [[ $1 == */* ]]; then
   echo "usage: scripts/submit.sh JOB [ARGUMENTS…], JOB one of:" >&2
@@ -17,7 +35,6 @@ if [ $# = 0 ] || [ ! -f "spark/jobs/$1.py" ] || [[ $1 == */* ]]; then
   exit 2
 fi
 WAREHOUSE_JOB=$(sed -n 's/.*job_main(\([^)]*\)).*/\1/p' "spark/jobs/$1.py" | tr -d '",' | tr ' ' '-') # as the ledger calls it
-WAREHOUSE_RUN_ID=${WAREHOUSE_RUN_ID:-$(date -u +%Y%m%dT%H%M%S)-$(head -c 3 /dev/urandom | od -An -tx1 | tr -d ' \n')}
 export WAREHOUSE_JOB WAREHOUSE_RUN_ID
 read -ra options <<<"${SPARK_SUBMIT_OPTIONS:-}"
-exec spark-submit "${options[@]}" "spark/jobs/$1.py" "${@:2}"
+exec spark-submit ${options[@]+"${options[@]}"} "spark/jobs/$1.py" "${@:2}"

@@ -60,7 +60,7 @@ def _fail_on_collision(differences: DataFrame, existing: DataFrame) -> None:
         raise WarehouseError(
             f"two product versions share the surrogate key {twice['product_sk']}:"
             f" {twice['one']['stock_code']} and {twice['other']['stock_code']}."
-            " Nothing was changed; rename one of the stock codes at the source."
+            " No version was changed; rename one of the stock codes at the source."
         )
 
 

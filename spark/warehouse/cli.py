@@ -84,6 +84,7 @@ def _failed(error: Exception) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="warehouse",
+        allow_abbrev=False,
         description="The shop's batch warehouse.",
         epilog="Exit codes: 0 done; 1 failed, nothing half-written; 2 wrong usage or configuration;"
         " 3 done, but some input was rejected.",
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, dest="name", metavar="COMMAND")
 
     def command(name: str, run: Callable[[Context, Any], int], text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text)
+        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         added.set_defaults(command=run)
         return added
 
@@ -162,9 +163,12 @@ def _report(options: Any, outcomes: Sequence[Outcome]) -> int:
 
 
 def _ready(context: Context) -> None:
-    """A home that was never set up is set up; anything else must have been by `init`."""
-    if context.config.embedded and not monitor.is_initialised(context, init_warehouse.fingerprint()):
-        init_warehouse.run(context)
+    """A home that was never set up, or by another version, is set up; a cluster must have been, by `init`."""
+    if monitor.is_initialised(context, init_warehouse.fingerprint()):
+        return
+    if not context.config.embedded:
+        raise UsageError("the warehouse has not been set up by this version: run scripts/run_setup.sh (warehouse init)")
+    init_warehouse.run(context)
 
 
 def _init(context: Context, options: Any) -> int:

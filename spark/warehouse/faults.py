@@ -16,6 +16,9 @@ _AWAY = re.compile(
     r"(?:Connection refused|ConnectException|UnknownHostException|NoRouteToHost|SocketTimeout|Call From)",
     re.I,
 )
+_IN_TASK = re.compile(r"^\s*(psycopg2\.[\w.]+): (.*)$", re.MULTILINE)
+_LOST = ("psycopg2.OperationalError", "psycopg2.InterfaceError", "psycopg2.errors.AdminShutdown")
+_PASSING = re.compile(r"shutting down|starting up|terminating connection|recovery", re.I)
 _ADDRESSES = (
     re.compile(r"(?:\bto\s+|://)([\w.-]+:\d+)"),
     re.compile(r"destination host is: \"?([\w.-]+)\"?(:\d+)"),
@@ -26,11 +29,14 @@ _ADDRESSES = (
 def explain(error: Exception, context: Context) -> WarehouseError:
     """The error as a line of text; what is not known keeps its own first line."""
     if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
-        return WarehouseError(f"Gold (Postgres) at {_gold_address(context)} is away: {_first_line(error)}. {_AGAIN}")
+        return _gold_failed(context, _first_line(error), away=_is_away(str(error), error.pgcode))
     if isinstance(error, psycopg2.IntegrityError | psycopg2.ProgrammingError):
         return WarehouseError(f"{_first_line(error)}. {_OURS}")
     if isinstance(error, Py4JJavaError | PySparkException):
         text = _java_text(error)
+        if in_task := _IN_TASK.search(text):  # COPY from an executor
+            kind, message = in_task.groups()
+            return _gold_failed(context, message.rstrip("."), away=kind in _LOST and _is_away(message))
         if "org.postgresql" in text and _AWAY.search(text):
             return WarehouseError(f"Postgres at {_gold_address(context)} is away. {_AGAIN}")
         if _AWAY.search(text):
@@ -40,6 +46,19 @@ def explain(error: Exception, context: Context) -> WarehouseError:
             return WarehouseError(f"{'the metastore' if hive else 'HDFS'}{where} is away. {_AGAIN}")
         return WarehouseError(f"{_java_cause(text)} {_AGAIN}")
     return WarehouseError(f"{_first_line(error)}. {_AGAIN}")
+
+
+def _is_away(message: str, code: str | None = None) -> bool:
+    """Whether the server is not there: else it refuses, or is short of something."""
+    if code:
+        return code.startswith(("08", "57P"))
+    return "FATAL:" not in message or _PASSING.search(message) is not None
+
+
+def _gold_failed(context: Context, message: str, away: bool) -> WarehouseError:
+    return WarehouseError(
+        f"Gold (Postgres) at {_gold_address(context)}{' is away' if away else ''}: {message}. {_AGAIN}"
+    )
 
 
 def _address(text: str, known: str) -> str:

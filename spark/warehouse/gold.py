@@ -1,5 +1,6 @@
 """Postgres Gold: its schema, COPY from Spark, reads into Spark, and the settle."""
 
+import hashlib
 import io
 import os
 import re
@@ -234,7 +235,7 @@ def publish(context: Context, dimension: str, key: str, differences: DataFrame, 
 
 def staging_table(context: Context) -> str:
     """This run's own staging table: a task of a run that was killed cannot write into another's."""
-    return "decided_" + re.sub(r"\W", "_", context.run_id.lower())
+    return f"decided_{hashlib.sha256(context.run_id.encode()).hexdigest()[:16]}"
 
 
 def open_staging(context: Context, redecided: Sequence[str]) -> None:

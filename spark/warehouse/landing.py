@@ -504,7 +504,7 @@ def load(context: Context, source: Source, scope: Scope, replacing: bool, outcom
         if rows is not None and any(file.rows for file in bringing):
             landed = accepted_rows(rows, bringing).withColumn("ingested_at", F.lit(context.clock()))
             lake.append(prepare(landed), table)
-            context.failpoint("after-bronze-commit")
+            context.failpoint(f"after-{source.name}-commit")
         for path, slot, sha256 in _replaced(context.gold, [file for file in judged if file.replaces]):
             forget(context, source, slot, path, sha256)
     finally:

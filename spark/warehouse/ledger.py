@@ -1,5 +1,6 @@
 """The ledger: one line a job and run, its lock, and how far each job has followed the lake."""
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -8,6 +9,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import Json
 
 from warehouse.errors import WarehouseError
@@ -50,11 +52,7 @@ def job(context: Context, name: str, apart_from: Sequence[str] = ()) -> Iterator
                 "update ops.etl_runs set status = 'KILLED', finished_at = now() where job = %s and status = 'RUNNING'",
                 (name,),
             )
-            cursor.execute(
-                "insert into ops.etl_runs (run_id, job) values (%s, %s)"
-                " on conflict (run_id, job) do update set started_at = clock_timestamp(), status = 'RUNNING'",
-                (context.run_id, name),
-            )
+            context.run_id = _open(cursor, context.run_id, name)
         gold.commit()
         try:
             yield outcome
@@ -67,6 +65,16 @@ def job(context: Context, name: str, apart_from: Sequence[str] = ()) -> Iterator
                 _fail(gold, context.run_id, name, error)
                 gold.commit()
             raise
+
+
+def _open(cursor: Cursor, run_id: str, name: str) -> str:
+    """Begin a ledger line; its run_id. One that has a line for this job (a scheduler's retry) gets a number more."""
+    for number in itertools.count(1):
+        own = run_id if number == 1 else f"{run_id}.{number}"
+        cursor.execute("insert into ops.etl_runs (run_id, job) values (%s, %s) on conflict do nothing", (own, name))
+        if cursor.rowcount:
+            break
+    return own
 
 
 def _close(gold: Connection, run_id: str, outcome: Outcome) -> None:

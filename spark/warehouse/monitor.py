@@ -7,11 +7,14 @@ from datetime import datetime
 from typing import Any
 
 import psycopg2
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 from rich.console import Console
 from rich.table import Table
 
 from warehouse import landing
 from warehouse.errors import WarehouseError
+from warehouse.faults import explain
 from warehouse.session import Context
 
 _RUNS = """
@@ -70,8 +73,9 @@ def status(context: Context) -> dict[str, Any]:
         backlog["files_not_loaded"] = sum(
             len(landing.pending(context, source, landing.Scope(), False)) for source in context.config.sources.values()
         )
-    except WarehouseError as error:
-        backlog["files_not_loaded"] = str(error)
+    except (WarehouseError, Py4JError, PySparkException) as error:  # what Gold knows is told all the same
+        told = error if isinstance(error, WarehouseError) else explain(error, context)
+        backlog["files_not_loaded"] = str(told)
     return document
 
 

@@ -20,8 +20,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_gro
 
 # where the run dies, and the job whose ledger line says so (none: it had committed)
 POINTS = {
-    "after-bronze-commit": "ingest products",
+    "after-products-commit": "ingest products",
     "after-products-merge": "ingest products",
+    "after-countries-commit": "ingest countries",
+    "after-transactions-commit": "ingest transactions",
     "during-copy": "gold",
     "before-gold-commit": "gold",
     "after-gold-commit": None,

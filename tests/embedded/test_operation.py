@@ -15,10 +15,12 @@ import pytest
 from against_oracle import assert_agrees_with_oracle
 from command_line import CommandLine, Said, command_here, finish
 from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse, assert_same_state
+from pyspark.errors import PySparkException
 
 from jobs import build_star_schema, ingest_products, ingest_transactions, maintain
-from warehouse import embedded, ledger
+from warehouse import embedded, landing, ledger
 from warehouse.landing import Scope
+from warehouse.session import SimulatedCrash
 
 pytestmark = pytest.mark.slow
 
@@ -267,6 +269,50 @@ def test_a_job_whose_lock_is_lost_does_not_commit(warehouse):
 
 
 # --- services that are gone -------------------------------------------------------------------------
+
+
+def test_a_run_id_used_again_keeps_the_books_and_heals_what_was_cut_short(warehouse, command):
+    nightly = {"WAREHOUSE_RUN_ID": "nightly"}
+    land_shop(warehouse)
+    for _ in range(2):
+        assert command("run", **nightly).code == 0
+    land_window(warehouse, "2011-02-02T08")
+    for job in (["ingest", "transactions"], ["gold"]):
+        assert command(*job, **nightly).code == 0
+    with pytest.raises(SimulatedCrash):
+        warehouse.job(build_star_schema.run, failpoint="after-star-append:raise", run_id="nightly")
+    assert command("star", **nightly).code == 0
+    assert warehouse.query("select run_id, status from ops.etl_runs where job = 'star' order by started_at") == [
+        ("nightly", "DONE"), ("nightly.2", "DONE"), ("nightly.3", "KILLED"), ("nightly.4", "DONE"),
+    ]  # fmt: skip
+    landed, *placed = warehouse.books()
+    assert landed == sum(placed) == 15
+    assert_agrees_with_oracle(warehouse)
+
+
+def test_a_cluster_that_was_not_set_up_by_this_version_says_what_to_run(warehouse, command):
+    url = warehouse.context().gold_url()
+    change_gold(warehouse, "update ops.watermarks set snapshot_id = 1 where name = 'init'")
+    for gold_url in (url, url.rpartition("/")[0] + "/nowhere"):
+        said = command("gold", GOLD_URL=gold_url)
+        assert said.code == 2
+        assert "scripts/run_setup.sh" in one_line(said)
+
+
+def test_status_tells_what_gold_knows_when_the_landing_zone_is_away(warehouse, command, monkeypatch):
+    def away(*_: Any) -> None:
+        raise PySparkException(
+            "Call From client to namenode:8020 failed: java.net.ConnectException: Connection refused"
+        )
+
+    land_shop(warehouse)
+    warehouse.run()
+    monkeypatch.setattr(landing, "pending", away)
+    said = command("status", "--json")
+    assert said.code == 0
+    document = json.loads(said.out)
+    assert document["books"]["landed"] == 12
+    assert "HDFS at namenode:8020 is away" in document["backlog"]["files_not_loaded"]
 
 
 def test_gold_away_is_one_line_that_names_host_and_port(process):

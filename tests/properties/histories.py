@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 FIRST = date(2011, 1, 30)  # the days cross a month's end
 DAYS = [FIRST + timedelta(days=i) for i in range(4)]
 FAILPOINTS = (
-    "after-bronze-commit",
+    "after-products-commit",
     "after-products-merge",
+    "after-countries-commit",
+    "after-transactions-commit",
     "before-gold-commit",
     "after-gold-commit",
     "after-star-append",

@@ -91,9 +91,16 @@ class Stack:
         return self.compose("ps", "-q", service).stdout.split()[index]
 
     def docker(self, *arguments: str) -> str:
-        said = self._run(["docker", *arguments], "", {})
+        return self.output("docker", *arguments)
+
+    def output(self, *command: str | Path) -> str:
+        """What a command on this side prints; it must end well."""
+        said = self._run(command, "", {})
         assert said.returncode == 0, said
         return said.stdout
+
+    def secrets(self) -> list[str]:
+        return [file.read_text() for file in sorted((PROJECT / "secrets").iterdir())]
 
     def heal(self) -> None:
         """Start again what was stopped or killed, and wait until all is healthy."""

@@ -69,6 +69,54 @@ def test_the_embedded_gold_away_names_its_log():
     )
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        'connection to server at "gold.shop", port 6543 failed: FATAL:  password authentication failed for user "etl"',
+        'connection to server at "gold.shop", port 6543 failed: FATAL:  database "ecommerce_gold" does not exist',
+    ],
+)
+def test_gold_that_refuses_is_not_told_as_away(refusal):
+    assert said(psycopg2.OperationalError(refusal)) == f"Gold (Postgres) at gold.shop:6543: {refusal}. {AGAIN}"
+
+
+def test_gold_that_shuts_down_is_away():
+    shutting = "FATAL:  terminating connection due to administrator command\nSSL connection has been closed"
+    assert "gold.shop:6543 is away: FATAL:  terminating connection" in said(psycopg2.OperationalError(shutting))
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (
+            'OperationalError: connection to server at "gold.shop" (10.0.0.2), port 6543 failed: Connection refused',
+            ' is away: connection to server at "gold.shop" (10.0.0.2), port 6543 failed: Connection refused',
+        ),
+        (
+            "OperationalError: server closed the connection unexpectedly",
+            " is away: server closed the connection unexpectedly",
+        ),
+        (
+            "errors.AdminShutdown: terminating connection due to administrator command",
+            " is away: terminating connection due to administrator command",
+        ),
+        (
+            'errors.DiskFull: could not extend file "base/1/2": No space left on device',
+            ': could not extend file "base/1/2": No space left on device',
+        ),
+    ],
+)
+def test_gold_that_fails_an_executor_is_told_as_what_it_says(raised, told):
+    error = SparkError(
+        "Job aborted due to stage failure: Task 1 in stage 8.0 failed 4 times:"
+        " org.apache.spark.api.python.PythonException: Traceback (most recent call last):\n"
+        '  File "/opt/warehouse/spark/warehouse/gold.py", line 170, in _copy_part\n'
+        f"    with closing(psycopg2.connect(url)) as connection:\npsycopg2.{raised}\n\tIs the server running?\n\n"
+        "\tat org.apache.spark.api.python.BasePythonRunner.handlePythonException(PythonRunner.scala:1)"
+    )
+    assert said(error) == f"Gold (Postgres) at gold.shop:6543{told}. {AGAIN}"
+
+
 @pytest.mark.parametrize("kind", [JavaError, SparkError])
 def test_gold_away_from_spark_names_its_host_and_port(kind):
     error = kind(f"org.postgresql.util.PSQLException: Connection to gold.shop:6543 refused.\nCaused by: {REFUSED}")
