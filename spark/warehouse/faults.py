@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import psycopg2
 from py4j.protocol import Py4JJavaError
+from pyspark import SparkContext
 from pyspark.errors import PySparkException
 
 from warehouse.errors import WarehouseError
@@ -19,6 +20,9 @@ _AWAY = re.compile(
 _IN_TASK = re.compile(r"^\s*(psycopg2\.[\w.]+): (.*)$", re.MULTILINE)
 _LOST = ("psycopg2.OperationalError", "psycopg2.InterfaceError", "psycopg2.errors.AdminShutdown")
 _PASSING = re.compile(r"shutting down|starting up|terminating connection|recovery", re.I)
+_NO_DATANODE = re.compile(r"could only be written to 0 of the|BlockMissingException|Could not obtain block")
+# Spark gives up on its master, and starts its session nonetheless
+_NO_MASTER = re.compile(r"getServletHandlers|stopped SparkContext|SparkContext stopped while waiting")
 _ADDRESSES = (
     re.compile(r"(?:\bto\s+|://)([\w.-]+:\d+)"),
     re.compile(r"destination host is: \"?([\w.-]+)\"?(:\d+)"),
@@ -39,6 +43,12 @@ def explain(error: Exception, context: Context) -> WarehouseError:
             return _gold_failed(context, message.rstrip("."), away=kind in _LOST and _is_away(message))
         if "org.postgresql" in text and _AWAY.search(text):
             return WarehouseError(f"Postgres at {_gold_address(context)} is away. {_AGAIN}")
+        if _NO_DATANODE.search(text):
+            return WarehouseError(
+                f"HDFS at {urlsplit(context.config.landing_uri).netloc}: no datanode is there. {_AGAIN}"
+            )
+        if _NO_MASTER.search(text):
+            return WarehouseError(f"Spark's master{_spark_master()} is away. {_AGAIN}")
         if _AWAY.search(text):
             # HDFS says "Call From"; its own trace may well lead through Iceberg's Hive catalog
             hive = "Call From" not in text and ("hive" in text.lower() or "thrift" in text.lower())
@@ -72,6 +82,12 @@ def _metastore(context: Context) -> str:
     """The metastore's address, where a session that knows it has been started."""
     session = context.__dict__.get("spark")
     return urlsplit(session.conf.get(f"spark.sql.catalog.{CATALOG}.uri", "")).netloc if session else ""
+
+
+def _spark_master() -> str:
+    """Its address, by what a driver that could not reach it was started with."""
+    java = SparkContext._jvm
+    return f" at {urlsplit(java.org.apache.spark.SparkConf().get('spark.master', '')).netloc}" if java else ""
 
 
 def _gold_address(context: Context) -> str:

@@ -136,7 +136,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 def _started(builder: SparkSession.Builder) -> SparkSession:
     """Start Spark, and leave Ctrl-C to Python: PySpark's own handler calls Java in the middle of another call."""
-    logging.getLogger("py4j").addHandler(logging.NullHandler())
+    logging.getLogger().addHandler(logging.NullHandler())  # what Py4J logs is told by the error that it raises
     if threading.current_thread() is not threading.main_thread():
         return builder.getOrCreate()
     pressed: list[bool] = []

@@ -176,6 +176,25 @@ def test_the_metastore_away_is_named_with_its_address_where_it_is_told():
     assert said(error) == f"the metastore is away. {AGAIN}"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RemoteException: File /warehouse/a could only be written to 0 of the 1 minReplication nodes.",
+        "org.apache.hadoop.hdfs.BlockMissingException: Could not obtain block: BP-1 file=/landing/a",
+    ],
+)
+def test_hdfs_without_a_datanode_is_told_as_such(text):
+    error = SparkError("Job aborted", f"java.io.IOException\nCaused by: {text}")
+    assert said(error, landing_uri="hdfs://namenode:8020/landing") == (
+        f"HDFS at namenode:8020: no datanode is there. {AGAIN}"
+    )
+
+
+def test_a_master_that_spark_gave_up_on_is_away():
+    error = JavaError("java.lang.IllegalStateException: Cannot call methods on a stopped SparkContext.\n\tat a.B(C)")
+    assert said(error).startswith("Spark's master") and f"is away. {AGAIN}" in said(error)
+
+
 def test_another_java_error_is_told_by_its_innermost_cause():
     error = JavaError(
         "An error occurred while calling o1.save.\n: org.apache.spark.SparkException: Job aborted\n"
