@@ -15,18 +15,24 @@ if [ -z "${WAREHOUSE_PLATFORM:-}" ]; then
   done
   stopped=
   set -m # a group of its own, which Ctrl-C does not reach: Compose passes no signal on, and the job would go on alone
-  trap 'stopped=1; scripts/compose.sh exec -T spark-client scripts/submit.sh --stop "$WAREHOUSE_RUN_ID" </dev/null' INT TERM HUP
+  trap 'stopped=1' INT TERM HUP
   scripts/compose.sh exec -T "${variables[@]}" spark-client scripts/submit.sh "$@" </dev/null &
   wait $! && code=0 || code=$?
-  [ -z "$stopped" ] || { wait $! && code=0 || code=$?; }
+  if [ -n "$stopped" ]; then # perhaps before it has begun there
+    while kill -0 $! 2>/dev/null; do
+      scripts/compose.sh exec -T spark-client scripts/submit.sh --stop "$WAREHOUSE_RUN_ID" </dev/null && break
+      sleep 0.5
+    done
+    wait $! && code=0 || code=$?
+  fi
   exit "$code"
 fi
 
-if [ "${1:-}" = --stop ]; then # interrupt the driver of a run, or what is about to start it
+if [ "${1:-}" = --stop ]; then # interrupt the driver of a run, or what is about to start it; 1 where there is neither
   processes=$(grep -lzxsF "WAREHOUSE_RUN_ID=$2" /proc/[0-9]*/environ | cut -d/ -f3 || true)
   driver=$(for process in $processes; do ! grep -qs ^python "/proc/$process/comm" || echo "$process"; done)
   # shellcheck disable=SC2086 # each a number
-  kill -INT ${driver:-$processes} 2>/dev/null || true
+  [ -n "$processes" ] && kill -INT ${driver:-$processes} 2>/dev/null
   exit
 fi
 if [ $# = 0 ] || [ ! -f "spark/jobs/$1.py" ] || [[ $1 == */* ]]; then

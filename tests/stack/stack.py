@@ -145,10 +145,10 @@ class Stack:
             time.sleep(every)
         return found
 
-    def wait_for_job(self, job: str) -> None:
-        """Until a run of a job is under way."""
-        running = "select 1 from ops.etl_runs where job = %s and status = 'RUNNING'"
-        self.wait_for(f"{job} runs", lambda: self.gold(running, [job]))
+    def wait_for_job(self, job: str, run_id: str = "%") -> None:
+        """Until a run of a job is under way; one that was killed counts as such until the next begins."""
+        running = "select 1 from ops.etl_runs where job = %s and run_id like %s and status = 'RUNNING'"
+        self.wait_for(f"{job} runs", lambda: self.gold(running, [job, run_id]))
 
     def _run(self, command: Sequence[Any], stdin: str, settings: dict[str, str]) -> Said:
         return subprocess.run(

@@ -265,8 +265,8 @@ def test_a_driver_that_is_killed_or_interrupted_and_two_wrappers_at_once(stack: 
     stack.inside("spark-client", "pkill", "-9", "-f", "ingest_transactions.py")
     assert killed.wait(timeout=120) != 0
 
-    interrupted = stack.start("run_ingest_transactions.sh")
-    stack.wait_for_job("ingest transactions")
+    interrupted = stack.start("run_ingest_transactions.sh", WAREHOUSE_RUN_ID="interrupted")
+    stack.wait_for_job("ingest transactions", "interrupted")
     interrupted.terminate()
     out, err = interrupted.communicate(timeout=120)
     assert interrupted.returncode == 1 and err.startswith("warehouse: interrupted"), (out, err)
