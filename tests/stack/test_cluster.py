@@ -260,7 +260,7 @@ def test_a_driver_that_is_killed_or_interrupted_and_two_wrappers_at_once(stack: 
     sell(stack, "2011-02-11T00_driver", a_sale("driver"))
     killed = stack.start("run_ingest_transactions.sh")
     stack.wait_for_job("ingest transactions")
-    shown = stack.docker("top", stack.container("spark-client"), "-eo", "args")
+    shown = stack.docker("top", stack.container("spark-client"), "-eo", "pid,args")
     assert "ingest_transactions.py" in shown and not [secret for secret in stack.secrets() if secret in shown]
     stack.inside("spark-client", "pkill", "-9", "-f", "ingest_transactions.py")
     assert killed.wait(timeout=120) != 0
@@ -270,7 +270,7 @@ def test_a_driver_that_is_killed_or_interrupted_and_two_wrappers_at_once(stack: 
     interrupted.terminate()
     out, err = interrupted.communicate(timeout=120)
     assert interrupted.returncode == 1 and err.startswith("warehouse: interrupted"), (out, err)
-    assert "ingest_transactions.py" not in stack.docker("top", stack.container("spark-client"), "-eo", "args")
+    assert "ingest_transactions.py" not in stack.docker("top", stack.container("spark-client"), "-eo", "pid,args")
 
     both = [stack.start("run_ingest_transactions.sh") for _ in range(2)]
     for wrapper in both:
