@@ -46,7 +46,7 @@ def test_a_planted_bug_is_found(
     plant(monkeypatch, module, function, code, bug)
 
     @settings(
-        max_examples=200,
+        max_examples=100,
         deadline=None,
         database=None,
         phases=[Phase.generate],

@@ -25,7 +25,7 @@ def landing() -> Path:
 
 @pytest.mark.parametrize("share", range(2 if SOAK else 1))  # one for each worker
 @settings(
-    max_examples=200 if SOAK else 20,
+    max_examples=100 if SOAK else 20,
     deadline=None,
     derandomize=not SOAK,
     # an example takes seconds: a failure in `make test` is shown as it was found, the soak makes it small
