@@ -1,6 +1,7 @@
 -- Creates or upgrades Gold. Harmless on a warehouse in use: every statement can be run again.
 -- Run by `warehouse init`, or by psql against the database ecommerce_gold.
 \ir tables.sql
+\ir anomalies.sql
 \ir settle.sql
 \ir star_feed.sql
 \ir roles.sql

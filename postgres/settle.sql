@@ -164,7 +164,9 @@ begin
 
         -- facts that change or go: the star's copy is stale
         create temporary table stale on commit drop as
-        select f.transaction_id, f.invoice_date, f.customer_id, d.transaction_key is null as gone
+        select
+            f.transaction_id, f.invoice_date, f.customer_id, f.loaded_at, d.transaction_key is null as gone,
+            (f.stock_code, f.quantity) is not distinct from (d.stock_code, d.quantity) as same_sale
         from fact_transactions as f
         inner join known as k on f.transaction_id = k.transaction_key
         left join staging.decided as d
@@ -181,6 +183,23 @@ begin
         insert into ops.star_stale (loaded_at, transaction_id, month, customer_id)
         select now(), s.transaction_id, date_trunc('month', s.invoice_date)::date, s.customer_id
         from stale as s;
+
+        -- a sale that was scored is not scored again because its price changed
+        insert into ops.score_known (loaded_at, transaction_id)
+        select now(), s.transaction_id
+        from stale as s
+        where
+            s.same_sale
+            and (
+                not exists (
+                    select from ops.score_feed as p
+                    where p.loaded_at = s.loaded_at and p.month = date_trunc('month', s.invoice_date)::date
+                )
+                or exists (
+                    select from ops.score_known as k
+                    where k.loaded_at = s.loaded_at and k.transaction_id = s.transaction_id
+                )
+            );
 
         delete from fact_transactions as f using stale as s
         where f.transaction_id = s.transaction_id;
@@ -205,21 +224,29 @@ begin
         duplicates := duplicates - removed;
     end if;
 
-    insert into fact_transactions (
-        transaction_id, order_id, invoice_date, stock_code, product_sk, quantity, unit_price,
-        total_amount, customer_id, country_id, batch_id, loaded_at
+    with written as (
+        insert into fact_transactions (
+            transaction_id, order_id, invoice_date, stock_code, product_sk, quantity, unit_price,
+            total_amount, customer_id, country_id, batch_id, loaded_at
+        )
+        select
+            d.transaction_key, d.order_id, d.invoice_date, d.stock_code, d.product_sk, d.quantity, d.unit_price,
+            d.total_amount, d.customer_id, d.country_id, d.batch_id, now()
+        from staging.decided as d
+        where
+            d.fate = 'FACT'
+            and (
+                d.origin = 'N'
+                or not exists (select from fact_transactions as f where f.transaction_id = d.transaction_key)
+            )
+        returning invoice_date
     )
-    select
-        d.transaction_key, d.order_id, d.invoice_date, d.stock_code, d.product_sk, d.quantity, d.unit_price,
-        d.total_amount, d.customer_id, d.country_id, d.batch_id, now()
-    from staging.decided as d
-    where
-        d.fate = 'FACT'
-        and (
-            d.origin = 'N'
-            or not exists (select from fact_transactions as f where f.transaction_id = d.transaction_key)
-        );
-    get diagnostics changed = row_count;
+
+    insert into ops.score_feed (loaded_at, month, facts)
+    select now(), date_trunc('month', w.invoice_date)::date, count(*)
+    from written as w
+    group by 2;
+    select coalesce(sum(p.facts), 0) into changed from ops.score_feed as p where p.loaded_at = now();
     facts := facts + changed;
     insert into ops.star_feed (loaded_at, run_id, facts)
     select now(), p_run_id, changed

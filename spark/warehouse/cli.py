@@ -24,12 +24,14 @@ from pyspark.errors import (
 
 from jobs import (
     build_star_schema,
+    detect_anomalies,
     ingest_countries,
     ingest_products,
     ingest_transactions,
     init_warehouse,
     maintain,
     postgres_load_fact,
+    refresh_baselines,
 )
 from warehouse import embedded, landing, monitor
 from warehouse.config import load
@@ -120,6 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     added = command("star", _star, "bring the star schema up to date")
     added.add_argument("--rebuild", action="store_true", help="make it anew from Gold")
     with_options(added)
+    with_options(command("baselines", _baselines, "refresh what is typical of each product, by all sales until now"))
+    with_options(command("detect", _detect, "score what was loaded since, and open cases"))
     added = command("run", _run, "everything pending, in order, in one session")
     with_options(added, until=True, replace=True)
     added = command("backfill", _backfill, "what landed from one day to another, month by month")
@@ -192,6 +196,16 @@ def _star(context: Context, options: Any) -> int:
     return _report(options, [build_star_schema.run(context, options.rebuild)])
 
 
+def _baselines(context: Context, options: Any) -> int:
+    _ready(context)
+    return _report(options, [refresh_baselines.run(context)])
+
+
+def _detect(context: Context, options: Any) -> int:
+    _ready(context)
+    return _report(options, [detect_anomalies.run(context)])
+
+
 def run_all(
     context: Context,
     scope: Scope,
@@ -205,6 +219,7 @@ def run_all(
         lambda: ingest_transactions.run(context, scope, replacing),
         lambda: postgres_load_fact.run(context, scope),
         lambda: build_star_schema.run(context),
+        lambda: detect_anomalies.run(context),
     ]
     outcomes = []
     for step in steps:

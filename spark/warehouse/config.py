@@ -16,6 +16,7 @@ from dotenv import dotenv_values
 
 from warehouse.errors import UsageError
 from warehouse.parsing import COLUMN_TYPES, Column
+from warehouse.rules import anomalies
 
 PROJECT = Path(__file__).resolve().parents[2]
 SOURCES = ("transactions", "products", "countries")
@@ -52,6 +53,8 @@ class Config:
     spark: Mapping[str, str]
     lock_wait_seconds: float
     file_bytes: int
+    anomaly_method: anomalies.Method
+    lookback_days: int
     keep_snapshots_days: int
     target_file_bytes: int
     run_id: str
@@ -102,6 +105,8 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
         | variable("WAREHOUSE_SPARK_OPTIONS", _spark_options, ""),
         lock_wait_seconds=variable("WAREHOUSE_LOCK_WAIT", _seconds, rule("locks.wait_seconds", _seconds)),
         file_bytes=variable("WAREHOUSE_FILE_BYTES", _whole_number, rule("limits.file_bytes", _whole_number)),
+        anomaly_method=rule("anomaly", _anomaly_method),
+        lookback_days=rule("anomaly.lookback_days", _whole_number),
         keep_snapshots_days=rule("maintenance.keep_snapshots_days", _whole_number),
         target_file_bytes=rule("maintenance.target_file_bytes", _whole_number),
         run_id=variable("WAREHOUSE_RUN_ID", _identifier, ""),
@@ -197,6 +202,30 @@ def _source(name: str, rules: Mapping[str, Any]) -> Source:
         scd={kind: tuple(names) for kind, names in rules.get("scd", {}).items()},
         window_hours=tuple(int(hour) for hour in rules.get("window_hours", ())),
     )
+
+
+def _anomaly_method(rules: Mapping[str, Any]) -> anomalies.Method:
+    min_orders = _whole_number(rules["min_orders"])
+    if rules["method"] == "zscore":
+        return anomalies.ZScore(min_orders, _positive(rules["z_threshold"]), _tiers(rules["tiers"]))
+    if rules["method"] == "robust":
+        own = rules["robust"]
+        floor = _positive(own["scale_floor"])
+        return anomalies.Robust(min_orders, _positive(own["z_threshold"]), _tiers(own["tiers"]), floor)
+    raise ValueError(f"method {rules['method']} is neither zscore nor robust")
+
+
+def _tiers(tiers: Mapping[str, Any]) -> dict[str, float]:
+    if set(tiers) != {"critical", "warning"}:
+        raise ValueError("tiers are critical and warning, each with its least z")
+    return {tier: _positive(least) for tier, least in tiers.items()}
+
+
+def _positive(value: object) -> float:
+    number = float(str(value))
+    if not 0 < number < math.inf:
+        raise ValueError(f"{value} is not a number greater than 0")
+    return number
 
 
 def _texts(options: Mapping[str, object] | None) -> dict[str, str]:

@@ -215,22 +215,27 @@ def publish(context: Context, dimension: str, key: str, differences: DataFrame, 
     `whole`: they are all that the dimension is to hold.
     """
     staging = f"star_{dimension}"
-    parts = f"{staging}_parts"
     columns = ", ".join(c for c in differences.columns if c != "op")
-    with closing(context.connect()) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(
-            f"drop table if exists staging.{staging}, staging.{parts};"
-            f" create unlogged table staging.{staging} as select *, '' as op from {dimension} limit 0;"
-            f" create unlogged table staging.{parts} (part text primary key, rows bigint not null)"
-        )
-    copy(context, differences, staging, differences.columns, parts=parts)
+    stage(context, differences, staging, f"select *, '' as op from {dimension}")
     with context.gold.cursor() as cursor:
         replaced = "true" if whole else f"{key} in (select s.{key} from staging.{staging} as s)"
         cursor.execute(
             f"delete from {dimension} where {replaced};"
             f" insert into {dimension} ({columns}) select {columns} from staging.{staging} where op = 'U';"
-            f" drop table staging.{staging}, staging.{parts}"
+            f" drop table staging.{staging}, staging.{staging}_parts"
         )
+
+
+def stage(context: Context, rows: DataFrame, table: str, shape: str) -> int:
+    """COPY rows into a staging table of their own, which has the columns of a query; how many they are."""
+    parts = f"{table}_parts"
+    with closing(context.connect()) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            f"drop table if exists staging.{table}, staging.{parts};"
+            f" create unlogged table staging.{table} as {shape} limit 0;"
+            f" create unlogged table staging.{parts} (part text primary key, rows bigint not null)"
+        )
+    return copy(context, rows, table, rows.columns, parts=parts)
 
 
 def staging_table(context: Context) -> str:

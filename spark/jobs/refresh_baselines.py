@@ -1,0 +1,106 @@
+"""Refresh what is typical of each product, by the sales of the year before."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from warehouse import gather, gold, lake, ledger
+from warehouse.landing import batch_end
+from warehouse.ledger import Outcome, counted
+from warehouse.rules.anomalies import BASELINE, PRODUCT
+from warehouse.session import Context
+
+STAGING = "new_baselines"
+
+
+def run(context: Context) -> Outcome:
+    with ledger.job(context, "baselines", apart_from=["gold", "detect"]) as outcome:
+        with context.gold.cursor() as cursor:
+            cursor.execute("select max(batch_id) from ops.landed_files where settled_run is not null")
+            (newest,) = cursor.fetchone() or (None,)
+        if newest is not None:
+            outcome.numbers["baselines"] = refresh(context, batch_end(newest).replace(tzinfo=None))
+            outcome.line = (
+                f"{counted(outcome.numbers['baselines'], 'baseline')} until {batch_end(newest):%Y-%m-%d %H:%M}"
+            )
+    return outcome
+
+
+def refresh(context: Context, until: datetime) -> int:
+    """All baselines anew, by the sales before `until` (UTC); how many, once the caller commits."""
+    refreshed = _bring(context, until, "true")
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.baseline_refreshes (period_end, method, run_id, computed_at)"
+            " values (%s, %s, %s, clock_timestamp()); delete from ops.baseline_due",
+            (until, context.config.anomaly_method.name, context.run_id),
+        )
+    return refreshed
+
+
+def refresh_due(context: Context, until: datetime) -> int:
+    """Those anew whose product a verdict concerns, by the period in force; how many, once the caller commits."""
+    with context.gold.cursor() as cursor:
+        cursor.execute("select count(*) from ops.baseline_due")
+        if cursor.fetchone() == (0,):
+            return 0
+        refreshed = _bring(
+            context, until, "f.stock_code in (select d.stock_code from ops.baseline_due as d)", (PRODUCT,)
+        )
+        cursor.execute("delete from ops.baseline_due")
+    return refreshed
+
+
+def _bring(context: Context, until: datetime, condition: str, levels: Sequence[str] = ()) -> int:
+    """New versions of the baselines of some products' sales; those on `levels` alone, where any is named."""
+    since = until - timedelta(days=context.config.lookback_days)
+    new = context.config.anomaly_method.baselines(_sales(context, since, until, condition))
+    if levels:
+        new = new.where(F.col("level").isin(list(levels)))
+    rows = gold.stage(context, new, STAGING, f"select {', '.join(BASELINE)} from product_baselines")
+    concerned = condition.replace("f.stock_code", "b.stock_code")
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            f"update product_baselines as b set is_current = false where b.is_current and {concerned};"
+            f" insert into product_baselines ({', '.join(BASELINE)}, method, period_start, period_end)"
+            f" select {', '.join(BASELINE)}, %s, %s, %s from staging.{STAGING};"
+            f" drop table staging.{STAGING}, staging.{STAGING}_parts",
+            (context.config.anomaly_method.name, since, until),
+        )
+    return rows
+
+
+def _sales(context: Context, since: datetime, until: datetime, condition: str) -> DataFrame:
+    """The sales of a period with their product's category, those left out that were flagged and not acquitted."""
+    quantities = gold.query(
+        context,
+        f"""
+        select f.stock_code, f.quantity, count(*) as times
+        from fact_transactions as f
+        where
+            f.quantity > 0 and f.invoice_date >= '{since}'::timestamp and f.invoice_date < '{until}'::timestamp
+            and {condition}
+            and not exists (
+                select from ops.all_anomalies as a
+                where a.transaction_id = f.transaction_id and a.status <> 'FALSE_POSITIVE'
+            )
+        group by f.stock_code, f.quantity
+        """,
+    )
+    return with_category(context, quantities.withColumn("_sale", F.explode(F.sequence(F.lit(1), "times")))).select(
+        "stock_code", "category", "quantity"
+    )
+
+
+def with_category(context: Context, sales: DataFrame) -> DataFrame:
+    """Sales with the category that their product has now."""
+    now = lake.read(context.spark, gather.PRODUCTS).where("is_current").select("stock_code", "category")
+    return sales.join(F.broadcast(now), "stock_code", "left")
+
+
+if __name__ == "__main__":
+    from warehouse.cli import job_main
+
+    raise SystemExit(job_main("baselines"))

@@ -1,0 +1,149 @@
+"""Anomalous orders: what quantities are typical of a product, and how far out one lies.
+
+A method makes baselines of sales (rows of `stock_code`, `category`, `quantity` > 0) and scores sales by
+them. A baseline is a row of `BASELINE`; a score adds `SCORE` to the sale that it flags.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Protocol
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+BASELINE = (
+    "level",
+    "stock_code",
+    "category",
+    "median_qty",
+    "p99_qty",
+    "std_deviation",
+    "log_median",
+    "log_scale",
+    "order_count",
+)
+SCORE = ("baseline_id", "median_qty", "std_deviation", "z_score", "tier")
+PRODUCT, CATEGORY, SHOP = "product", "category", "shop"
+_ACCURACY = 10_000
+_QUARTILE, _ONE_SIDED_95 = 0.6745, 1.6449  # of the standard normal distribution
+
+
+class Method(Protocol):
+    """A way to find anomalies."""
+
+    @property
+    def name(self) -> str: ...
+
+    def baselines(self, sales: DataFrame) -> DataFrame:
+        """What is typical, as `BASELINE`; a product without enough history has none of its own."""
+
+    def scores(self, sales: DataFrame, baselines: DataFrame) -> DataFrame:
+        """The sales that are flagged, each once, with `SCORE` by the `baselines` (`BASELINE` and `baseline_id`)."""
+
+
+@dataclass(frozen=True)
+class ZScore:
+    """Deviations from the median of the product's own quantities (contract, section 7)."""
+
+    min_orders: int
+    threshold: float
+    tiers: Mapping[str, float]
+    name: str = "zscore"
+
+    def baselines(self, sales: DataFrame) -> DataFrame:
+        typical = sales.groupBy("stock_code").agg(*_typical())
+        return (
+            typical.where((F.col("order_count") >= self.min_orders) & (F.col("std_deviation") > 0))
+            .withColumns({"level": F.lit(PRODUCT), "category": _no("string")})
+            .withColumns({"log_median": _no("double"), "log_scale": _no("double")})
+            .select(*BASELINE)
+        )
+
+    def scores(self, sales: DataFrame, baselines: DataFrame) -> DataFrame:
+        own = baselines.select("stock_code", "baseline_id", "median_qty", "std_deviation")
+        z = (F.col("quantity") - F.col("median_qty")) / F.col("std_deviation")
+        return (
+            sales.join(F.broadcast(own), "stock_code")
+            .where(F.col("quantity") > F.col("median_qty") + F.lit(float(self.threshold)) * F.col("std_deviation"))
+            .withColumn("z_score", z)
+            .withColumn("tier", _tier(self.tiers))
+        )
+
+
+@dataclass(frozen=True)
+class Robust:
+    """Deviations of the logarithm of a quantity from its median, in units of a spread that no outlier moves.
+
+    The spread is the greater of the quartiles' and the upper tail's, and never less than `scale_floor`. A product
+    with fewer than `min_orders` sales is judged by its category, a category with fewer by the shop.
+    """
+
+    min_orders: int
+    threshold: float
+    tiers: Mapping[str, float]
+    scale_floor: float
+    name: str = "robust"
+
+    def baselines(self, sales: DataFrame) -> DataFrame:
+        sales = sales.withColumn("log", F.ln("quantity")).persist()
+        levels = [
+            self._level(sales, PRODUCT, ["stock_code"]),
+            self._level(sales.where("category is not null"), CATEGORY, ["category"]),
+            self._level(sales, SHOP, []),
+        ]
+        return reduce(DataFrame.unionByName, levels)
+
+    def scores(self, sales: DataFrame, baselines: DataFrame) -> DataFrame:
+        judged = sales
+        columns = ("baseline_id", "median_qty", "std_deviation", "log_median", "log_scale")
+        for level, key in ((PRODUCT, "stock_code"), (CATEGORY, "category"), (SHOP, None)):
+            packed = F.struct(*columns).alias(f"_{level}")
+            found = F.broadcast(baselines.where(F.col("level") == level).select(*([key] if key else []), packed))
+            judged = judged.join(found, key, "left") if key else judged.join(found, how="left")
+        judged = judged.withColumn("_by", F.coalesce("_product", "_category", "_shop"))
+        return (
+            judged.where("_by is not null")
+            .select(*sales.columns, "_by.*")
+            .withColumn("z_score", (F.ln("quantity") - F.col("log_median")) / F.col("log_scale"))
+            .where(F.col("z_score") > self.threshold)
+            .withColumn("tier", _tier(self.tiers))
+            .drop("log_median", "log_scale")
+        )
+
+    def _level(self, sales: DataFrame, level: str, keys: list[str]) -> DataFrame:
+        logs = F.percentile_approx("log", [0.25, 0.5, 0.75, 0.95], _ACCURACY)
+        typical = sales.groupBy(*keys).agg(*_typical(), logs.alias("_logs"))
+        quarter, median, three_quarters, tail = (F.col("_logs")[place] for place in range(4))
+        scale = F.greatest(
+            F.lit(float(self.scale_floor)),
+            (three_quarters - quarter) / (2 * _QUARTILE),
+            (tail - median) / _ONE_SIDED_95,
+        )
+        absent = {key: _no("string") for key in ("stock_code", "category") if key not in keys}
+        return (
+            typical.where(F.col("order_count") >= self.min_orders)
+            .withColumns({"level": F.lit(level), "log_median": median, "log_scale": scale} | absent)
+            .select(*BASELINE)
+        )
+
+
+def _typical() -> tuple[Column, ...]:
+    return (
+        F.percentile_approx("quantity", 0.5, _ACCURACY).alias("median_qty"),
+        F.percentile_approx("quantity", 0.99, _ACCURACY).alias("p99_qty"),
+        F.stddev_samp("quantity").alias("std_deviation"),
+        F.count("*").alias("order_count"),
+    )
+
+
+def _tier(tiers: Mapping[str, float]) -> Column:
+    """The first tier whose z a score reaches; tiers are in the order of severity."""
+    named = F.lit("notice")
+    for tier, least in sorted(tiers.items(), key=lambda item: item[1]):
+        named = F.when(F.col("z_score") >= float(least), F.lit(tier)).otherwise(named)
+    return named
+
+
+def _no(kind: str) -> Column:
+    return F.lit(None).cast(kind)
