@@ -166,7 +166,7 @@ create table if not exists anomaly_audit (
     anomaly_id bigint not null,
     changed_at timestamptz not null default clock_timestamp(),
     changed_by text not null default session_user,
-    from_status text,
+    from_status text not null,
     to_status text not null,
     notes text
 );
@@ -176,7 +176,7 @@ comment on column anomaly_audit.audit_id is 'The change.';
 comment on column anomaly_audit.anomaly_id is 'The case.';
 comment on column anomaly_audit.changed_at is 'When.';
 comment on column anomaly_audit.changed_by is 'Who: the role that was logged in.';
-comment on column anomaly_audit.from_status is 'Before; NULL when it was flagged.';
+comment on column anomaly_audit.from_status is 'Before.';
 comment on column anomaly_audit.to_status is 'After.';
 comment on column anomaly_audit.notes is 'The notes that came with it.';
 
@@ -221,17 +221,15 @@ end $$;
 create or replace function ops.note_verdict() returns trigger
 language plpgsql security definer set search_path = pg_catalog, public as $$
 begin
-    if tg_op = 'INSERT' or new.status is distinct from old.status then
-        insert into anomaly_audit (anomaly_id, from_status, to_status, notes)
-        values (new.anomaly_id, case tg_op when 'UPDATE' then old.status end, new.status, new.investigator_notes);
-    end if;
-    if tg_op = 'UPDATE' and (new.status = 'FALSE_POSITIVE') <> (old.status = 'FALSE_POSITIVE') then
+    insert into anomaly_audit (anomaly_id, from_status, to_status, notes)
+    values (new.anomaly_id, old.status, new.status, new.investigator_notes);
+    if (new.status = 'FALSE_POSITIVE') <> (old.status = 'FALSE_POSITIVE') then
         insert into ops.baseline_due (stock_code) values (new.stock_code) on conflict do nothing;
     end if;
     return null;
 end $$;
-create or replace trigger note_verdict after insert or update of status on anomalies
-for each row execute function ops.note_verdict();
+create or replace trigger note_verdict after update of status on anomalies
+for each row when (old.status is distinct from new.status) execute function ops.note_verdict();
 
 -- A steward's verdict. NEW → REVIEWED → RESOLVED or FALSE_POSITIVE; a closed case may be opened again.
 create or replace function review_anomaly(anomaly_id bigint, status text, notes text default null)

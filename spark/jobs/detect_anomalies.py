@@ -14,14 +14,17 @@ SALE = ("transaction_id", "order_id", "stock_code", "quantity", "customer_id", "
 
 def run(context: Context) -> Outcome:
     with ledger.job(context, "detect", apart_from=["gold", "baselines"]) as outcome:
-        numbers = {"scored": 0, "critical": 0, "warning": 0, "notice": 0, "baselines": 0}
-        for month in _months(context):
+        numbers = dict.fromkeys(("scored", "critical", "warning", "notice", "baselines"), 0)
+        months = _months(context)
+        for month in months:
             numbers["baselines"] += _refresh_if_due(context, month)
             for name, rows in _score(context, month).items():
                 numbers[name] += rows
             context.gold.commit()  # the next month's baselines leave out what was flagged in this one
+        numbers["baselines"] += refresh_baselines.refresh_due(context)
         outcome.numbers |= numbers
-        outcome.line = _line(numbers)
+        if months or numbers["baselines"]:
+            outcome.line = _line(numbers)
     return outcome
 
 
@@ -33,15 +36,12 @@ def _months(context: Context) -> list[date]:
 
 def _refresh_if_due(context: Context, month: date) -> int:
     """Baselines as of the first instant of a month, where those in force are of an earlier one; how many were made."""
-    with context.gold.cursor() as cursor:
-        cursor.execute("select period_end, method from ops.baseline_refreshes order by computed_at desc limit 1")
-        until, method = cursor.fetchone() or (None, None)
     begins = datetime.combine(month, time())
-    if until is None or until < begins:
-        until = begins
-    elif method == context.config.anomaly_method.name:
-        return refresh_baselines.refresh_due(context, until)
-    refreshed = refresh_baselines.refresh(context, until)
+    until, method = refresh_baselines.in_force(context) or (begins, "")
+    if until >= begins and method == context.config.anomaly_method.name:
+        refreshed = refresh_baselines.refresh_due(context)
+    else:
+        refreshed = refresh_baselines.refresh(context, max(until, begins))
     context.gold.commit()
     return refreshed
 
@@ -49,36 +49,31 @@ def _refresh_if_due(context: Context, month: date) -> int:
 def _score(context: Context, month: date) -> dict[str, int]:
     """Score the sales of a month that wait for it; how many, and how many in each tier, once the caller commits."""
     with context.gold.cursor() as cursor:
-        cursor.execute(
-            "select min(loaded_at), max(loaded_at), sum(facts)::bigint from ops.score_feed where month = %s", (month,)
-        )
-        first, last, scored = cursor.fetchone() or (None, None, 0)
-        sales = gold.query(
-            context,
-            f"""
-            select {", ".join(f"f.{column}" for column in SALE)}
+        cursor.execute("select min(loaded_at), max(loaded_at) from ops.score_feed where month = %s", (month,))
+        first, last = cursor.fetchone() or (None, None)
+        waiting = f"""
             from fact_transactions as f
             where
-                f.loaded_at between '{first.isoformat()}' and '{last.isoformat()}' and f.quantity > 0
-                and f.invoice_date >= '{month}' and f.invoice_date < '{month}'::date + interval '1 month'
+                f.loaded_at between '{first}'::timestamptz and '{last}'::timestamptz and f.quantity > 0
+                and f.invoice_date >= '{month}'::date and f.invoice_date < '{month}'::date + interval '1 month'
                 and not exists (
                     select from ops.score_known as k
                     where k.transaction_id = f.transaction_id and k.loaded_at = f.loaded_at
                 )
-            """,
-        )
+            """
+        cursor.execute(f"select count(*) {waiting}")
+        (scored,) = cursor.fetchone() or (0,)
+        sales = gold.query(context, f"select {', '.join(f'f.{column}' for column in SALE)} {waiting}")
         baselines = gold.query(context, "select * from product_baselines where is_current")
         flagged = context.config.anomaly_method.scores(refresh_baselines.with_category(context, sales), baselines)
-        columns = ", ".join((*SALE, *SCORE))
-        gold.stage(context, flagged.select(*SALE, *SCORE), STAGING, f"select {columns} from anomalies")
-        cursor.execute(f"call ops.open_cases('{STAGING}', %s, %s)", (context.run_id, month))
+        columns = (*SALE, *SCORE)
+        gold.stage(context, flagged.select(*columns), STAGING, f"select {', '.join(columns)} from anomalies")
+        cursor.execute("call ops.open_cases(%s, %s, %s)", (STAGING, context.run_id, month))
         cursor.execute("select tier, count(*) from anomalies where created_at = now() group by tier")
         return {"scored": scored} | dict(cursor)
 
 
 def _line(numbers: dict[str, int]) -> str:
-    if not numbers["scored"]:
-        return "nothing pending"
     tiers = [f"{numbers[tier]} {tier}" for tier in ("critical", "warning", "notice") if numbers[tier]]
     flagged = sum(numbers[tier] for tier in ("critical", "warning", "notice"))
     line = f"{numbers['scored']} scored, {counted(flagged, 'anomaly', 'anomalies')}"

@@ -21,10 +21,9 @@ def run(context: Context) -> Outcome:
             cursor.execute("select max(batch_id) from ops.landed_files where settled_run is not null")
             (newest,) = cursor.fetchone() or (None,)
         if newest is not None:
-            outcome.numbers["baselines"] = refresh(context, batch_end(newest).replace(tzinfo=None))
-            outcome.line = (
-                f"{counted(outcome.numbers['baselines'], 'baseline')} until {batch_end(newest):%Y-%m-%d %H:%M}"
-            )
+            until = batch_end(newest).replace(tzinfo=None)
+            outcome.numbers["baselines"] = refresh(context, until)
+            outcome.line = f"{counted(outcome.numbers['baselines'], 'baseline')} by sales before {until:%Y-%m-%d %H:%M}"
     return outcome
 
 
@@ -40,15 +39,23 @@ def refresh(context: Context, until: datetime) -> int:
     return refreshed
 
 
-def refresh_due(context: Context, until: datetime) -> int:
+def in_force(context: Context) -> tuple[datetime, str] | None:
+    """Where the period of the baselines in force ends, and their method."""
+    with context.gold.cursor() as cursor:
+        cursor.execute("select period_end, method from ops.baseline_refreshes order by computed_at desc limit 1")
+        found: tuple[datetime, str] | None = cursor.fetchone()
+    return found
+
+
+def refresh_due(context: Context) -> int:
     """Those anew whose product a verdict concerns, by the period in force; how many, once the caller commits."""
     with context.gold.cursor() as cursor:
-        cursor.execute("select count(*) from ops.baseline_due")
-        if cursor.fetchone() == (0,):
+        cursor.execute("select exists (select from ops.baseline_due)")
+        due, now = cursor.fetchone() == (True,), in_force(context)
+        if not due or now is None:
             return 0
-        refreshed = _bring(
-            context, until, "f.stock_code in (select d.stock_code from ops.baseline_due as d)", (PRODUCT,)
-        )
+        concerned = "f.stock_code in (select d.stock_code from ops.baseline_due as d)"
+        refreshed = _bring(context, now[0], concerned, (PRODUCT,))
         cursor.execute("delete from ops.baseline_due")
     return refreshed
 

@@ -26,7 +26,7 @@ BASELINE = (
 SCORE = ("baseline_id", "median_qty", "std_deviation", "z_score", "tier")
 PRODUCT, CATEGORY, SHOP = "product", "category", "shop"
 _ACCURACY = 10_000
-_QUARTILE, _ONE_SIDED_95 = 0.6745, 1.6449  # of the standard normal distribution
+_QUARTILE, _UPPER_TENTH = 0.6745, 1.2816  # of the standard normal distribution
 
 
 class Method(Protocol):
@@ -112,13 +112,13 @@ class Robust:
         )
 
     def _level(self, sales: DataFrame, level: str, keys: list[str]) -> DataFrame:
-        logs = F.percentile_approx("log", [0.25, 0.5, 0.75, 0.95], _ACCURACY)
+        logs = F.percentile_approx("log", [0.25, 0.5, 0.75, 0.9], _ACCURACY)
         typical = sales.groupBy(*keys).agg(*_typical(), logs.alias("_logs"))
         quarter, median, three_quarters, tail = (F.col("_logs")[place] for place in range(4))
         scale = F.greatest(
             F.lit(float(self.scale_floor)),
             (three_quarters - quarter) / (2 * _QUARTILE),
-            (tail - median) / _ONE_SIDED_95,
+            (tail - median) / _UPPER_TENTH,
         )
         absent = {key: _no("string") for key in ("stock_code", "category") if key not in keys}
         return (

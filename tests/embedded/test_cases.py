@@ -1,0 +1,179 @@
+"""Baselines, detection and verdicts, from landing files to cases."""
+
+import statistics
+
+import psycopg2
+import pytest
+from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse
+
+from jobs import build_star_schema, detect_anomalies, refresh_baselines
+from warehouse.session import SimulatedCrash
+
+CASES = "select transaction_id, median_qty, std_deviation, z_score, tier, status from anomalies order by transaction_id"
+CURRENT = (
+    "select stock_code, median_qty, std_deviation, order_count, period_start::text, period_end::text"
+    " from product_baselines where is_current"
+)
+
+
+def land_masters(warehouse: Warehouse, price: str = "2", day: str = "2011-01-01") -> None:
+    warehouse.land(f"products/products_{day}.csv", [f"A,Mug,Home,{price},5", "B,Plate,Home,4,5"], PRODUCTS)
+    warehouse.land(f"countries/countries_{day}.csv", ["GB,United Kingdom,Europe,54,-2"], COUNTRIES)
+
+
+def sell(warehouse: Warehouse, window: str, *quantities: int, code: str = "A", mark: str = "") -> None:
+    day, hour = window.split("T")
+    lines = [
+        f"{window}{mark}{n:03},O{window}{n:03},{code},{quantity},{day} {hour}:{n % 60:02}:00,C1,GB"
+        for n, quantity in enumerate(quantities)
+    ]
+    warehouse.land(f"transactions/transactions_{window}{mark}.csv", lines, TRANSACTIONS)
+
+
+HISTORY = [1, 2, 3, 4] * 6
+
+
+@pytest.fixture
+def shop(warehouse: Warehouse) -> Warehouse:
+    """A month of small orders of A, and a few of B."""
+    land_masters(warehouse)
+    sell(warehouse, "2011-01-10T08", *HISTORY)
+    sell(warehouse, "2011-01-11T08", *[5] * 8, code="B")
+    return warehouse
+
+
+def test_a_new_month_is_judged_by_the_months_before_it(shop):
+    sell(shop, "2011-02-01T08", 3, 500, -500)
+    said = {outcome.job: outcome.line for outcome in shop.run()}
+    assert said["detect"] == "34 scored, 1 anomaly (1 critical); 1 baseline refreshed"
+    deviation = statistics.stdev(HISTORY)
+    [(key, median, std, z, tier, status)] = shop.query(CASES)
+    assert (key, median, tier, status) == ("2011-02-01T08001", 2, "critical", "NEW")
+    assert std == pytest.approx(deviation) and z == pytest.approx((500 - 2) / deviation)
+    assert [row[:2] + row[3:] for row in shop.query(CURRENT)] == [
+        ("A", 2, 24, "2010-02-01 00:00:00", "2011-02-01 00:00:00"),
+    ]
+
+
+def test_one_run_over_months_judges_as_a_run_each_month_does(shop, home, tmp_path):
+    monthly = shop
+    windows = {"2011-02-01T08": [3, 500], "2011-03-01T08": [400, 2], "2011-04-02T12": [9, 600]}
+    monthly.run()
+    for window, quantities in windows.items():
+        sell(monthly, window, *quantities)
+        monthly.run()
+    step_by_step = monthly.query(CASES)
+    assert len(step_by_step) >= 3
+    monthly.reset()
+    monthly.run()
+    assert monthly.query(CASES) == step_by_step
+
+
+def test_what_was_flagged_stays_out_of_later_baselines_until_it_is_a_false_positive(shop):
+    sell(shop, "2011-02-01T08", 3, 500)
+    shop.run()
+    sell(shop, "2011-03-01T08", 500)
+    shop.run()
+    [first, second] = shop.query(CASES)
+    assert first[2] == pytest.approx(second[2], rel=0.1), "500 would have lifted the deviation"
+    before = shop.query(CURRENT)
+
+    [(case,)] = shop.query("select anomaly_id from anomalies where transaction_id = '2011-02-01T08001'")
+    review(shop, case, "FALSE_POSITIVE", "a wholesaler")
+    said = {outcome.job: outcome.line for outcome in shop.run()}
+    assert said["detect"] == "0 scored, 0 anomalies; 1 baseline refreshed"
+    [after] = [row for row in shop.query(CURRENT) if row[0] == "A"]
+    assert after[3] == before[0][3] + 1 and after[2] > 10 * before[0][2]
+
+    review(shop, case, "REVIEWED")
+    shop.run()
+    assert shop.query(CURRENT) == before
+    versions = "select count(*) from product_baselines where stock_code = 'A'"
+    assert shop.query(versions) == [(4,)]
+
+
+def test_a_sale_is_scored_once_whatever_becomes_of_its_price(shop):
+    sell(shop, "2011-02-01T08", 500)
+    shop.run()
+    land_masters(shop, "3", "2011-01-31")
+    said = {outcome.job: outcome.line for outcome in shop.run()}
+    assert "1 repriced" in said["gold"] and said["detect"] == "0 scored, 0 anomalies"
+    assert len(shop.query(CASES)) == 1
+    assert shop.query("select * from ops.score_known") == shop.query("select * from ops.score_feed") == []
+
+
+def test_a_sale_that_is_repriced_before_it_was_scored_is_scored(shop):
+    shop.run()
+    sell(shop, "2011-02-01T08", 500)
+    for job in ("ingest_transactions", "postgres_load_fact"):
+        run_job(shop, job)
+    land_masters(shop, "3", "2011-01-31")
+    shop.run()
+    assert [row[0] for row in shop.query(CASES)] == ["2011-02-01T08000"]
+
+
+def test_a_run_that_is_killed_before_it_has_scored_scores_next_time(shop):
+    sell(shop, "2011-02-01T08", 500)
+    with pytest.raises(SimulatedCrash):
+        shop.run(failpoint="after-gold-commit:raise")
+    shop.run()
+    assert len(shop.query(CASES)) == 1
+    shop.job(build_star_schema.run)
+    assert shop.job(detect_anomalies.run).line == "nothing pending"
+
+
+def test_baselines_on_demand_take_all_sales_until_now(shop):
+    sell(shop, "2011-02-01T08", 3, 2)
+    shop.run()
+    assert shop.job(refresh_baselines.run).line == "1 baseline by sales before 2011-02-01 12:00"
+    assert [row[3:] for row in shop.query(CURRENT)] == [(26, "2010-02-01 12:00:00", "2011-02-01 12:00:00")]
+
+
+def test_critical_and_warning_cases_wait_in_the_outbox_and_notices_do_not(shop):
+    sell(shop, "2011-02-01T08", 5, 7, 500)
+    shop.run()
+    assert shop.query("select tier, mail_id is not null from anomalies order by quantity") == [
+        ("notice", False),
+        ("warning", True),
+        ("critical", True),
+    ]
+    assert shop.query("select kind, sent_at from ops.outbox") == [("alert", None)]
+
+
+def review(warehouse: Warehouse, case: int, status: str, notes: str | None = None) -> None:
+    connection = warehouse.context().connect()
+    with connection, connection.cursor() as cursor:
+        cursor.execute("select review_anomaly(%s, %s, %s)", (case, status, notes))
+    connection.close()
+
+
+def test_verdicts_follow_their_order_with_notes_and_leave_an_audit(shop):
+    sell(shop, "2011-02-01T08", 500)
+    shop.run()
+    [(case,)] = shop.query("select anomaly_id from anomalies")
+    for status, notes, complaint in [
+        ("FALSE_POSITIVE", None, "a note is required"),
+        ("RESOLVED", "  ", "a note is required"),
+        ("CLOSED", "x", "cannot become CLOSED"),
+        ("NEW", None, "cannot become NEW"),
+    ]:
+        with pytest.raises(psycopg2.Error, match=complaint):
+            review(shop, case, status, notes)
+    with pytest.raises(psycopg2.Error, match="there is no open case -1"):
+        review(shop, -1, "REVIEWED")
+    review(shop, case, "REVIEWED")
+    review(shop, case, "RESOLVED", "typed twice")
+    review(shop, case, "REVIEWED", "once more")
+    assert shop.query("select from_status, to_status, notes from anomaly_audit order by audit_id") == [
+        ("NEW", "REVIEWED", None),
+        ("REVIEWED", "RESOLVED", "typed twice"),
+        ("RESOLVED", "REVIEWED", "once more"),
+    ]
+
+
+def run_job(warehouse: Warehouse, name: str) -> None:
+    from importlib import import_module
+
+    from warehouse.landing import Scope
+
+    warehouse.job(import_module(f"jobs.{name}").run, Scope())
