@@ -88,7 +88,6 @@ create table if not exists ops.outbox (
     created_at timestamptz not null default now(),
     sent_at timestamptz,
     attempts integer not null default 0,
-    next_attempt_at timestamptz not null default now(),
     last_error text,
     unique (kind, run_id)
 );
@@ -99,8 +98,18 @@ comment on column ops.outbox.run_id is 'The run whose cases it tells.';
 comment on column ops.outbox.created_at is 'When it was written.';
 comment on column ops.outbox.sent_at is 'When the mail server had accepted it for all recipients.';
 comment on column ops.outbox.attempts is 'How often sending was tried.';
-comment on column ops.outbox.next_attempt_at is 'Not tried again before.';
 comment on column ops.outbox.last_error is 'Why the last attempt failed.';
+
+create table if not exists ops.deliveries (
+    mail_id bigint not null references ops.outbox,
+    recipient text not null,
+    accepted_at timestamptz not null default now(),
+    primary key (mail_id, recipient)
+);
+comment on table ops.deliveries is 'For whom the mail server has accepted a mail: nobody gets one twice.';
+comment on column ops.deliveries.mail_id is 'The mail.';
+comment on column ops.deliveries.recipient is 'The address.';
+comment on column ops.deliveries.accepted_at is 'When.';
 
 create table if not exists anomalies (
     anomaly_id bigint generated always as identity primary key,
@@ -185,6 +194,32 @@ select anomaly_id, transaction_id, stock_code, status from anomalies
 union all
 select anomaly_id, transaction_id, stock_code, status from anomalies_archive;
 comment on view ops.all_anomalies is 'Cases, the archived ones too.';
+
+-- Cases as a person reads them, one line each.
+create or replace view anomaly_cases as
+select
+    a.anomaly_id, a.order_id, a.transaction_id, a.stock_code, p.description, p.category, a.quantity, a.z_score, a.tier,
+    a.status, a.customer_id, a.country_id, a.invoice_date, a.alert_timestamp, a.alerted_at, a.investigator_notes,
+    a.reviewed_by, a.reviewed_at, b.level, b.median_qty, b.p99_qty, b.period_start, a.mail_id,
+    r.cancelled_at,
+    format(
+        '%s units of %s; typical of %s since %s: %s, 99 %% of orders up to %s; %s deviations above; %s',
+        a.quantity, coalesce(p.description, a.stock_code),
+        case b.level when 'product' then 'the product' when 'category' then 'the category ' || b.category else 'the shop' end,
+        b.period_start::date, b.median_qty, b.p99_qty, round(a.z_score::numeric, 1),
+        coalesce('cancelled on ' || r.cancelled_at::date, 'not cancelled')
+    ) as explanation
+from anomalies as a
+inner join product_baselines as b on a.baseline_id = b.baseline_id
+left join dim_products as p on a.stock_code = p.stock_code and p.is_current
+left join lateral (
+    select min(f.invoice_date) as cancelled_at
+    from fact_transactions as f
+    where
+        f.stock_code = a.stock_code and f.invoice_date >= a.invoice_date and f.quantity = -a.quantity
+        and f.customer_id is not distinct from a.customer_id
+) as r on true;
+comment on view anomaly_cases is 'Open and closed cases with what explains them.';
 
 -- Staged flagged sales of a month become cases, with the mail that is to tell them; the month has been scored.
 -- The caller commits.

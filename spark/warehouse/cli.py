@@ -32,6 +32,7 @@ from jobs import (
     maintain,
     postgres_load_fact,
     refresh_baselines,
+    send_alerts,
 )
 from warehouse import embedded, landing, monitor
 from warehouse.config import load
@@ -124,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     with_options(added)
     with_options(command("baselines", _baselines, "refresh what is typical of each product, by all sales until now"))
     with_options(command("detect", _detect, "score what was loaded since, and open cases"))
+    with_options(command("alerts", _alerts, "tell the stewards of new cases by mail"))
     added = command("run", _run, "everything pending, in order, in one session")
     with_options(added, until=True, replace=True)
     added = command("backfill", _backfill, "what landed from one day to another, month by month")
@@ -206,6 +208,11 @@ def _detect(context: Context, options: Any) -> int:
     return _report(options, [detect_anomalies.run(context)])
 
 
+def _alerts(context: Context, options: Any) -> int:
+    _ready(context)
+    return _report(options, [send_alerts.run(context)])
+
+
 def run_all(
     context: Context,
     scope: Scope,
@@ -220,6 +227,7 @@ def run_all(
         lambda: postgres_load_fact.run(context, scope),
         lambda: build_star_schema.run(context),
         lambda: detect_anomalies.run(context),
+        lambda: send_alerts.run(context),
     ]
     outcomes = []
     for step in steps:

@@ -35,6 +35,25 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Mail:
+    """How stewards are told. Without a `host` mails become files in `outbox` of the home.
+
+    `tls` is starttls, tls (from the first byte) or none; `case_url` has {case} where the case's number belongs.
+    """
+
+    host: str | None
+    port: int
+    tls: str
+    user: str | None
+    password: str
+    sender: str
+    recipients: tuple[str, ...]
+    at_most: int
+    case_url: str
+    retry_seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that a run depends on besides its data.
 
@@ -55,6 +74,7 @@ class Config:
     file_bytes: int
     anomaly_method: anomalies.Method
     lookback_days: int
+    mail: Mail
     keep_snapshots_days: int
     target_file_bytes: int
     run_id: str
@@ -107,6 +127,18 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
         file_bytes=variable("WAREHOUSE_FILE_BYTES", _whole_number, rule("limits.file_bytes", _whole_number)),
         anomaly_method=rule("anomaly", _anomaly_method),
         lookback_days=rule("anomaly.lookback_days", _whole_number),
+        mail=Mail(
+            host=environment.get("SMTP_HOST") or None,
+            port=variable("SMTP_PORT", _whole_number, 587),
+            tls=variable("SMTP_TLS", _tls, "starttls"),
+            user=environment.get("SMTP_USER") or None,
+            password=variable("SMTP_PASSWORD_FILE", _secret, ""),
+            sender=variable("ALERT_FROM", _address, "warehouse@localhost"),
+            recipients=variable("ALERT_TO", _addresses, "stewards@localhost"),
+            at_most=rule("alerts.at_most", _whole_number),
+            case_url=rule("alerts.case_url", str),
+            retry_seconds=rule("alerts.retry_seconds", lambda waits: tuple(map(_seconds, waits))),
+        ),
         keep_snapshots_days=rule("maintenance.keep_snapshots_days", _whole_number),
         target_file_bytes=rule("maintenance.target_file_bytes", _whole_number),
         run_id=variable("WAREHOUSE_RUN_ID", _identifier, ""),
@@ -226,6 +258,25 @@ def _positive(value: object) -> float:
     if not 0 < number < math.inf:
         raise ValueError(f"{value} is not a number greater than 0")
     return number
+
+
+def _tls(text: str) -> str:
+    if text not in ("starttls", "tls", "none"):
+        raise ValueError(f"{text!r} is neither starttls, tls nor none")
+    return text
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r"[^\s@<>,;:\"()\\]+@[^\s@<>,;:\"()\\]+", text):
+        raise ValueError(f"{text!r} is not a mail address such as steward@shop.example")
+    return text
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(_address(part.strip()) for part in text.split(",") if part.strip()))
+    if not found:
+        raise ValueError("there is no address in it")
+    return found
 
 
 def _texts(options: Mapping[str, object] | None) -> dict[str, str]:

@@ -18,16 +18,17 @@ from warehouse.session import Context
 
 @dataclass
 class Outcome:
-    """What a job did, in one line; `rejected` inputs make the exit code 3."""
+    """What a job did, in one line; `rejected` inputs or `delayed` mails make the exit code 3."""
 
     job: str
     line: str = "nothing pending"
     rejected: int = 0
+    delayed: int = 0
     numbers: dict[str, Any] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
-        return 3 if self.rejected else 0
+        return 3 if self.rejected or self.delayed else 0
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:
