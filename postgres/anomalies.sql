@@ -23,7 +23,7 @@ create unique index if not exists product_baselines_current on product_baselines
     level, coalesce(stock_code, category, '')
 ) where is_current;
 comment on table product_baselines is
-'What quantities are typical of a product (or, where it has little history, of its category or the shop), by version.';
+'What quantities are typical of a product (or, with little history, of its category or the shop), by version.';
 comment on column product_baselines.baseline_id is 'The version.';
 comment on column product_baselines.stock_code is 'The product; NULL on the levels above.';
 comment on column product_baselines.median_qty is 'Median quantity of the sales in the period.';
@@ -190,9 +190,19 @@ comment on column anomaly_audit.to_status is 'After.';
 comment on column anomaly_audit.notes is 'The notes that came with it.';
 
 create or replace view ops.all_anomalies as
-select anomaly_id, transaction_id, stock_code, status from anomalies
+select
+    anomaly_id,
+    transaction_id,
+    stock_code,
+    status
+from anomalies
 union all
-select anomaly_id, transaction_id, stock_code, status from anomalies_archive;
+select
+    anomaly_id,
+    transaction_id,
+    stock_code,
+    status
+from anomalies_archive;
 comment on view ops.all_anomalies is 'Cases, the archived ones too.';
 
 -- Cases as a person reads them, one line each.
