@@ -88,13 +88,14 @@ create table if not exists ops.outbox (
     created_at timestamptz not null default now(),
     sent_at timestamptz,
     attempts integer not null default 0,
-    last_error text,
-    unique (kind, run_id)
+    last_error text
 );
+create index if not exists outbox_unsent on ops.outbox (mail_id) where sent_at is null;
+create unique index if not exists outbox_digest on ops.outbox (run_id) where kind = 'digest';
 comment on table ops.outbox is 'Mails to the stewards: written with the cases that they tell, sent afterwards.';
 comment on column ops.outbox.mail_id is 'The mail; its Message-ID is made of it.';
 comment on column ops.outbox.kind is 'alert (cases of a run) or digest.';
-comment on column ops.outbox.run_id is 'The run whose cases it tells.';
+comment on column ops.outbox.run_id is 'The run whose cases it tells; of a digest, its day.';
 comment on column ops.outbox.created_at is 'When it was written.';
 comment on column ops.outbox.sent_at is 'When the mail server had accepted it for all recipients.';
 comment on column ops.outbox.attempts is 'How often sending was tried.';
@@ -215,7 +216,9 @@ select
     format(
         '%s units of %s; typical of %s since %s: %s, 99 %% of orders up to %s; %s deviations above; %s',
         a.quantity, coalesce(p.description, a.stock_code),
-        case b.level when 'product' then 'the product' when 'category' then 'the category ' || b.category else 'the shop' end,
+        case b.level
+            when 'product' then 'the product' when 'category' then 'the category ' || b.category else 'the shop'
+        end,
         b.period_start::date, b.median_qty, b.p99_qty, round(a.z_score::numeric, 1),
         coalesce('cancelled on ' || r.cancelled_at::date, 'not cancelled')
     ) as explanation
@@ -235,13 +238,21 @@ comment on view anomaly_cases is 'Open and closed cases with what explains them.
 -- The caller commits.
 create or replace procedure ops.open_cases(table_name text, p_run_id text, p_month date)
 language plpgsql as $$
+declare
+    telling boolean;
+    mail bigint;
 begin
-    execute format($sql$
-        insert into ops.outbox (kind, run_id)
-        select 'alert', %2$L
-        where exists (select from staging.%1$I as s where s.tier <> 'notice')
-        on conflict do nothing
-    $sql$, table_name, p_run_id);
+    execute format('select exists (select from staging.%I as s where s.tier <> %L)', table_name, 'notice') into telling;
+    if telling then
+        -- the run's own mail, unless somebody is sending it already
+        select m.mail_id into mail
+        from ops.outbox as m
+        where m.kind = 'alert' and m.run_id = p_run_id and m.sent_at is null and m.attempts = 0
+        for update skip locked limit 1;
+        if mail is null then
+            insert into ops.outbox (kind, run_id) values ('alert', p_run_id) returning mail_id into mail;
+        end if;
+    end if;
     execute format($sql$
         insert into anomalies (
             transaction_id, order_id, stock_code, quantity, customer_id, country_id, invoice_date, baseline_id,
@@ -249,11 +260,10 @@ begin
         )
         select
             s.transaction_id, s.order_id, s.stock_code, s.quantity, s.customer_id, s.country_id, s.invoice_date,
-            s.baseline_id, s.median_qty, s.std_deviation, s.z_score, s.tier, m.mail_id
-        from staging.%1$I as s
-        left join ops.outbox as m on s.tier <> 'notice' and m.kind = 'alert' and m.run_id = %2$L
+            s.baseline_id, s.median_qty, s.std_deviation, s.z_score, s.tier, case when s.tier <> 'notice' then $1 end
+        from staging.%I as s
         order by s.z_score desc, s.transaction_id
-    $sql$, table_name, p_run_id);
+    $sql$, table_name) using mail;
     execute format('drop table staging.%1$I, staging.%2$I', table_name, table_name || '_parts');
     delete from ops.score_known as k using ops.score_feed as p
     where k.loaded_at = p.loaded_at and p.month = p_month
@@ -308,4 +318,5 @@ begin
     returning * into found;
     return found;
 end $$;
-comment on function review_anomaly is 'A steward''s verdict on a case: REVIEWED, RESOLVED or FALSE_POSITIVE (with a note).';
+comment on function review_anomaly is
+'A steward''s verdict on a case: REVIEWED, RESOLVED or FALSE_POSITIVE (the last two with a note).';

@@ -1,8 +1,9 @@
 """Tell the stewards of new cases by mail: each mail once to each of them, whatever the mail server does."""
 
-import smtplib
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from warehouse import alerts, ledger
 from warehouse.ledger import Outcome, counted
@@ -13,22 +14,28 @@ select anomaly_id, order_id, customer_id, country_id, invoice_date, quantity,
     coalesce(description, stock_code) as description, tier, z_score, explanation
 from anomaly_cases where mail_id = %s
 """
-NOTICES = """
-select count(*) from anomalies as a
-inner join ops.outbox as m on m.mail_id = %s and a.created_at between m.created_at - interval '1 day' and m.created_at
-where a.tier = 'notice'
+BY_AGE = """
+select
+    subject, count(*) filter (where since >= %(now)s - interval '7 days'),
+    count(*) filter (where since < %(now)s - interval '7 days' and since >= %(now)s - interval '30 days'),
+    count(*) filter (where since < %(now)s - interval '30 days'), min(since)
+from (
+    select 'cases, ' || tier as subject, created_at as since from anomalies where status in ('NEW', 'REVIEWED')
+    union all
+    select 'errors, ' || reason, created_at from transactions_error where status = 'OPEN'
+) as opened
+group by subject order by subject
 """
 
 
 def run(context: Context) -> Outcome:
     with ledger.job(context, "alerts") as outcome:
+        _write_digest(context)
         sent, delayed = 0, []
         for mail_id in _unsent(context):
-            problem = _send(context, mail_id)
-            if problem:
-                delayed.append(problem)
-            else:
-                sent += 1
+            result = _send(context, mail_id)
+            sent += result.problem == ""
+            delayed += [result.problem] if result.problem else []
         outcome.numbers |= {"sent": sent, "delayed": len(delayed)}
         outcome.delayed = len(delayed)
         if sent or delayed:
@@ -38,78 +45,95 @@ def run(context: Context) -> Outcome:
     return outcome
 
 
+def _write_digest(context: Context) -> None:
+    """Once a week, from the day that the settings name, a mail about what is still open."""
+    today = context.clock().astimezone(context.config.timezone).date()
+    if context.config.mail.digest is None:
+        return
+    day = today - timedelta(days=(today.weekday() - context.config.mail.digest) % 7)
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.outbox (kind, run_id) values ('digest', %s)"
+            " on conflict (run_id) where kind = 'digest' do nothing",
+            (f"digest of {day}",),
+        )
+    context.gold.commit()
+
+
 def _unsent(context: Context) -> list[int]:
     with context.gold.cursor() as cursor:
         cursor.execute("select mail_id from ops.outbox where sent_at is null order by mail_id")
         return [mail_id for (mail_id,) in cursor]
 
 
-def _send(context: Context, mail_id: int) -> str:
-    """Send one mail to whom it has not reached; why it is delayed, or nothing."""
-    problem = ""
-    for wait in (*context.config.mail.retry_seconds, None):
-        problem, again = _try(context, mail_id)
-        with context.gold.cursor() as cursor:
-            cursor.execute(
-                "update ops.outbox set attempts = attempts + 1, last_error = nullif(%s, ''),"
-                " sent_at = case when %s = '' then now() end where mail_id = %s;"
-                " update anomalies set alerted_at = now() where mail_id = %s and %s = '' and alerted_at is null",
-                (problem, problem, mail_id, mail_id, problem),
-            )
+@dataclass(frozen=True)
+class Result:
+    """How an attempt ended: `problem` is None where there was nothing to do, empty where all were reached."""
+
+    problem: str | None
+    reached: Sequence[str] = ()
+    again: bool = False
+
+
+def _send(context: Context, mail_id: int) -> Result:
+    """Send one mail to whom it has not reached, with some patience."""
+    waits = [*context.config.mail.retry_seconds, None]
+    for wait in waits:
+        result = _try(context, mail_id)
+        if result.problem is not None:
+            _note(context, mail_id, result)
         context.gold.commit()
-        if not again or wait is None:
+        if not result.again or wait is None:
             break
         time.sleep(wait)
-    return problem
+    return result
 
 
-def _try(context: Context, mail_id: int) -> tuple[str, bool]:
-    """One attempt: what went wrong, and whether another one may help."""
-    mail = context.config.mail
+def _note(context: Context, mail_id: int, result: Result) -> None:
     with context.gold.cursor() as cursor:
-        cursor.execute("select created_at from ops.outbox where mail_id = %s for update skip locked", (mail_id,))
-        row = cursor.fetchone()
-        if row is None:
-            return "another run is sending it", False
-        cursor.execute("select recipient from ops.deliveries where mail_id = %s", (mail_id,))
-        reached = {recipient for (recipient,) in cursor}
-        cursor.execute(CASES, (mail_id,))
-        cases = [alerts.Case(*case) for case in cursor]
-        cursor.execute(NOTICES, (mail_id,))
-        (notices,) = cursor.fetchone() or (0,)
-    missing = [recipient for recipient in mail.recipients if recipient not in reached]
-    message = alerts.alert(mail, mail_id, row[0], cases, notices)
-    if mail.host is None:
-        alerts.write(context.config.home / "outbox", message)
-        _reached(context, mail_id, missing)
-        return "", False
-    try:
-        with alerts.connection(mail) as server:
-            refused = server.send_message(message, mail.sender, missing) if missing else {}
-    except smtplib.SMTPRecipientsRefused as error:
-        refused = error.recipients
-    except (OSError, smtplib.SMTPException) as error:
-        permanent = isinstance(error, smtplib.SMTPAuthenticationError | smtplib.SMTPNotSupportedError)
-        return f"{mail.host}:{mail.port}: {_told(error)}", not permanent
-    _reached(context, mail_id, [recipient for recipient in missing if recipient not in refused])
-    told = [f"{recipient}: {code} {text.decode(errors='replace')}" for recipient, (code, text) in refused.items()]
-    return "; ".join(told), False
-
-
-def _reached(context: Context, mail_id: int, recipients: Sequence[str]) -> None:
-    with context.gold.cursor() as cursor:
-        for recipient in recipients:
+        for recipient in result.reached:
+            cursor.execute("insert into ops.deliveries (mail_id, recipient) values (%s, %s)", (mail_id, recipient))
+        cursor.execute(
+            "update ops.outbox set attempts = attempts + 1, last_error = nullif(%s, ''),"
+            " sent_at = case when %s = '' then now() end where mail_id = %s",
+            (result.problem, result.problem, mail_id),
+        )
+        if result.reached:
             cursor.execute(
-                "insert into ops.deliveries (mail_id, recipient) values (%s, %s) on conflict do nothing",
-                (mail_id, recipient),
+                "update anomalies set alerted_at = now() where mail_id = %s and alerted_at is null", (mail_id,)
             )
 
 
-def _told(error: Exception) -> str:
-    if isinstance(error, smtplib.SMTPResponseException):
-        text = error.smtp_error
-        return f"{error.smtp_code} {text.decode(errors='replace') if isinstance(text, bytes) else text}"
-    return str(error) or type(error).__name__
+def _try(context: Context, mail_id: int) -> Result:
+    """One attempt, with the mail's line in the outbox locked until the caller commits."""
+    mail = context.config.mail
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            "select kind, created_at from ops.outbox where mail_id = %s and sent_at is null for update skip locked",
+            (mail_id,),
+        )
+        row = cursor.fetchone()
+        if row is None:  # another run has it
+            return Result(None)
+        cursor.execute("select recipient from ops.deliveries where mail_id = %s", (mail_id,))
+        reached = {recipient for (recipient,) in cursor}
+    missing = [recipient for recipient in mail.recipients if recipient not in reached]
+    message = _message(context, mail_id, *row)
+    if mail.host is None:
+        alerts.write(context.config.home / "outbox", message)
+        return Result("", missing)
+    accepted, problem, again = alerts.send(mail, message, missing)
+    return Result(problem, accepted, again)
+
+
+def _message(context: Context, mail_id: int, kind: str, written_at: datetime) -> alerts.EmailMessage:
+    mail = context.config.mail
+    with context.gold.cursor() as cursor:
+        if kind == "digest":
+            cursor.execute(BY_AGE, {"now": written_at})
+            return alerts.digest(mail, mail_id, written_at, [alerts.Open(*row) for row in cursor])
+        cursor.execute(CASES, (mail_id,))
+        return alerts.alert(mail, mail_id, written_at, [alerts.Case(*case) for case in cursor])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Mails to the stewards: made of the cases that they tell, sent once to each recipient."""
+"""Mails to the stewards: made of what they tell, and sent."""
 
 import re
 import smtplib
 import ssl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.headerregistry import Address
@@ -21,8 +21,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from warehouse.config import Mail
 
 TEMPLATES = Path(__file__).with_name("templates")
+TIMEOUT = 30  # seconds, for each answer of the mail server
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _LONGEST_SUBJECT = 150
+_SEVEN_BITS = SMTP.clone(cte_type="7bit")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,17 @@ class Order:
         return self.cases[0]
 
 
+@dataclass(frozen=True)
+class Open:
+    """How many cases or errors of a kind are open: for up to 7 days, up to 30, and longer."""
+
+    subject: str
+    week: int
+    month: int
+    longer: int
+    oldest: datetime
+
+
 def orders(cases: Sequence[Case]) -> list[Order]:
     """Cases by order, the worst order and the worst line first."""
     by_order = sorted(cases, key=lambda case: (case.order_id, -case.z_score, case.anomaly_id))
@@ -59,39 +72,52 @@ def orders(cases: Sequence[Case]) -> list[Order]:
     return sorted(found, key=lambda order: (-order.worst.z_score, order.worst.anomaly_id))
 
 
-def alert(mail: Mail, mail_id: int, written_at: datetime, cases: Sequence[Case], notices: int) -> EmailMessage:
+def alert(mail: Mail, mail_id: int, written_at: datetime, cases: Sequence[Case]) -> EmailMessage:
     """The mail about a run's cases, HTML with a plain-text twin. The same arguments give the same mail."""
     entries = orders(cases)
+    worst = entries[0].worst
     told = {
         "orders": entries[: mail.at_most],
         "left_out": len(entries) - len(entries[: mail.at_most]),
         "cases": len(cases),
-        "notices": notices,
         "tiers": {tier: sum(case.tier == tier for case in cases) for tier in ("critical", "warning")},
         "day": f"{written_at:%Y-%m-%d}",
         "link": lambda case: mail.case_url.replace("{case}", str(case.anomaly_id)),
     }
-    worst = entries[0].worst
     count = f"{len(cases)} unusual order line{'' if len(cases) == 1 else 's'}"
     subject = f"{written_at:%Y-%m-%d}: {count}, the worst {worst.quantity} × {worst.description}"
-    message = EmailMessage(policy=SMTP)
-    message["Message-ID"] = f"<alert-{mail_id}-{written_at:%Y%m%d%H%M%S}@{mail.sender.rpartition('@')[2]}>"
+    return _message(mail, f"alert-{mail_id}", written_at, subject, "alert", told)
+
+
+def digest(mail: Mail, mail_id: int, written_at: datetime, opened: Sequence[Open]) -> EmailMessage:
+    """The weekly mail about what is still open."""
+    count = sum(kind.week + kind.month + kind.longer for kind in opened)
+    subject = f"{written_at:%Y-%m-%d}: {count} open case{'' if count == 1 else 's'} and errors"
+    told = {"opened": opened, "day": f"{written_at:%Y-%m-%d}"}
+    return _message(mail, f"digest-{mail_id}", written_at, subject, "digest", told)
+
+
+def _message(
+    mail: Mail, name: str, written_at: datetime, subject: str, template: str, told: dict[str, Any]
+) -> EmailMessage:
+    message = EmailMessage(policy=_SEVEN_BITS)
+    message["Message-ID"] = f"<{name}-{written_at:%Y%m%d%H%M%S%f}@{mail.sender.rpartition('@')[2]}>"
     message["Date"] = format_datetime(written_at)
     message["Subject"] = _one_line(subject)[:_LONGEST_SUBJECT]
     message["From"] = Address("Warehouse", addr_spec=mail.sender)
     message["To"] = ", ".join(mail.recipients)
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(_rendered("alert.txt", **told))
-    message.add_alternative(css_inline.inline(_rendered("alert.html", **told)), subtype="html")
+    message.set_content(_rendered(f"{template}.txt", told))
+    message.add_alternative(css_inline.inline(_rendered(f"{template}.html", told)), subtype="html")
     return message
 
 
 def _one_line(text: str) -> str:
-    """Text from data for a header: no line break or other control character can end it."""
+    """Text from data in one line: no line break or other control character can end a header or begin a line."""
     return _CONTROL.sub(" ", text).strip()
 
 
-def _rendered(template: str, **told: Any) -> str:
+def _rendered(template: str, told: dict[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=template.endswith(".html"),
@@ -103,22 +129,58 @@ def _rendered(template: str, **told: Any) -> str:
     return environment.get_template(template).render(**told)
 
 
-@contextmanager
-def connection(mail: Mail) -> Iterator[smtplib.SMTP]:
-    """A session with the mail server, encrypted and logged in as the settings say."""
-    context = ssl.create_default_context()
+def send(mail: Mail, message: EmailMessage, recipients: Sequence[str]) -> tuple[list[str], str, bool]:
+    """Hand a mail to the server: who was accepted, what went wrong (empty: nothing), whether to try again soon."""
+    if not recipients:
+        return [], "", False
+    try:
+        refused = _handed_over(mail, message, recipients)
+    except smtplib.SMTPRecipientsRefused as error:
+        refused = error.recipients
+    except (OSError, smtplib.SMTPException) as error:
+        return [], f"{mail.host}:{mail.port}: {_told(error)}", not _for_good(error)
+    told = [f"{recipient}: {code} {_text(text)}" for recipient, (code, text) in refused.items()]
+    accepted = [recipient for recipient in recipients if recipient not in refused]
+    return accepted, f"{mail.host}:{mail.port} refused {'; '.join(told)}" if told else "", False
+
+
+def _handed_over(mail: Mail, message: EmailMessage, recipients: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+    """Send a mail in a session that is encrypted and logged in as the settings say; who was refused."""
+    trust = ssl.create_default_context(cafile=mail.ca_file)
     host = str(mail.host)
     server = (
-        smtplib.SMTP_SSL(host, mail.port, timeout=30, context=context)
+        smtplib.SMTP_SSL(host, mail.port, timeout=TIMEOUT, context=trust)
         if mail.tls == "tls"
-        else smtplib.SMTP(host, mail.port, timeout=30)
+        else smtplib.SMTP(host, mail.port, timeout=TIMEOUT)
     )
-    with server:
+    try:
         if mail.tls == "starttls":
-            server.starttls(context=context)
+            server.starttls(context=trust)
         if mail.user:
             server.login(mail.user, mail.password)
-        yield server
+        refused = server.send_message(message, mail.sender, recipients)
+        with suppress(OSError, smtplib.SMTPException):  # it has the mail: how it says goodbye is its affair
+            server.quit()
+        return refused
+    finally:
+        server.close()
+
+
+def _for_good(error: Exception) -> bool:
+    """Whether the same attempt a moment later must fail too."""
+    if isinstance(error, smtplib.SMTPResponseException):
+        return error.smtp_code >= 500
+    return isinstance(error, smtplib.SMTPNotSupportedError | ssl.SSLCertVerificationError)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, smtplib.SMTPResponseException):
+        return f"{error.smtp_code} {_text(error.smtp_error)}"
+    return _one_line(str(error)) or type(error).__name__
+
+
+def _text(said: bytes | str) -> str:
+    return _one_line(said.decode(errors="replace") if isinstance(said, bytes) else said)
 
 
 def write(folder: Path, message: EmailMessage) -> None:

@@ -20,6 +20,7 @@ from warehouse.rules import anomalies
 
 PROJECT = Path(__file__).resolve().parents[2]
 SOURCES = ("transactions", "products", "countries")
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 T = TypeVar("T")
 
 
@@ -38,7 +39,9 @@ class Source:
 class Mail:
     """How stewards are told. Without a `host` mails become files in `outbox` of the home.
 
-    `tls` is starttls, tls (from the first byte) or none; `case_url` has {case} where the case's number belongs.
+    `tls` is starttls, tls (from the first byte) or none; `ca_file` holds the authority that the server's certificate
+    comes from, where the machine does not trust it anyway. `case_url` has {case} where the case's number belongs;
+    `digest` is the weekday of the weekly mail (Monday 0), None for no such mail.
     """
 
     host: str | None
@@ -46,11 +49,13 @@ class Mail:
     tls: str
     user: str | None
     password: str
+    ca_file: str | None
     sender: str
     recipients: tuple[str, ...]
     at_most: int
     case_url: str
     retry_seconds: tuple[float, ...]
+    digest: int | None
 
 
 @dataclass(frozen=True)
@@ -133,11 +138,13 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
             tls=variable("SMTP_TLS", _tls, "starttls"),
             user=environment.get("SMTP_USER") or None,
             password=variable("SMTP_PASSWORD_FILE", _secret, ""),
+            ca_file=variable("SMTP_CA_FILE", _readable, "") or None,
             sender=variable("ALERT_FROM", _address, "warehouse@localhost"),
             recipients=variable("ALERT_TO", _addresses, "stewards@localhost"),
             at_most=rule("alerts.at_most", _whole_number),
             case_url=rule("alerts.case_url", str),
             retry_seconds=rule("alerts.retry_seconds", lambda waits: tuple(map(_seconds, waits))),
+            digest=rule("alerts.digest", _weekday),
         ),
         keep_snapshots_days=rule("maintenance.keep_snapshots_days", _whole_number),
         target_file_bytes=rule("maintenance.target_file_bytes", _whole_number),
@@ -258,6 +265,20 @@ def _positive(value: object) -> float:
     if not 0 < number < math.inf:
         raise ValueError(f"{value} is not a number greater than 0")
     return number
+
+
+def _readable(path: str) -> str:
+    if path:
+        Path(path).read_bytes()
+    return path
+
+
+def _weekday(name: object) -> int | None:
+    if name == "never":
+        return None
+    if name not in WEEKDAYS:
+        raise ValueError(f"{name!r} is neither never nor one of {', '.join(WEEKDAYS)}")
+    return WEEKDAYS.index(str(name))
 
 
 def _tls(text: str) -> str:
