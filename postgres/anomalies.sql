@@ -30,7 +30,8 @@ comment on column product_baselines.median_qty is 'Median quantity of the sales 
 comment on column product_baselines.std_deviation is 'Sample standard deviation of their quantities.';
 comment on column product_baselines.order_count is 'How many sales they were.';
 comment on column product_baselines.period_start is 'First instant of the period, UTC.';
-comment on column product_baselines.period_end is 'End of the period, exclusive, UTC: when it was refreshed, by the data.';
+comment on column product_baselines.period_end is
+'End of the period, exclusive, UTC: when it was refreshed, by the data.';
 comment on column product_baselines.computed_at is 'When it was computed.';
 comment on column product_baselines.is_current is 'Whether sales are judged by it now.';
 comment on column product_baselines.method is 'zscore or robust (config/warehouse.yaml).';
@@ -208,31 +209,102 @@ comment on view ops.all_anomalies is 'Cases, the archived ones too.';
 
 -- Cases as a person reads them, one line each.
 create or replace view anomaly_cases as
+with cases as (
+    select
+        a.*,
+        null::timestamptz as archived_at
+    from anomalies as a
+    union all
+    select c.*
+    from anomalies_archive as c
+)
+
 select
-    a.anomaly_id, a.order_id, a.transaction_id, a.stock_code, p.description, p.category, a.quantity, a.z_score, a.tier,
-    a.status, a.customer_id, a.country_id, a.invoice_date, a.alert_timestamp, a.alerted_at, a.investigator_notes,
-    a.reviewed_by, a.reviewed_at, b.level, b.median_qty, b.p99_qty, b.period_start, a.mail_id,
+    a.anomaly_id,
+    a.status,
+    a.tier,
+    a.z_score,
+    a.order_id,
+    a.transaction_id,
+    a.invoice_date,
+    a.customer_id,
+    a.country_id,
+    a.stock_code,
+    p.description,
+    p.category,
+    a.quantity,
+    b.level,
+    b.median_qty,
+    b.p99_qty,
+    b.period_start,
     r.cancelled_at,
+    a.mail_id,
+    a.created_at,
+    a.alerted_at,
+    a.reviewed_by,
+    a.reviewed_at,
+    a.investigator_notes,
+    a.archived_at,
     format(
         '%s units of %s; typical of %s since %s: %s, 99 %% of orders up to %s; %s deviations above; %s',
-        a.quantity, coalesce(p.description, a.stock_code),
+        a.quantity,
+        coalesce(p.description, a.stock_code),
         case b.level
-            when 'product' then 'the product' when 'category' then 'the category ' || b.category else 'the shop'
+            when 'product' then 'the product'
+            when 'category' then 'the category ' || b.category
+            else 'the shop'
         end,
-        b.period_start::date, b.median_qty, b.p99_qty, round(a.z_score::numeric, 1),
+        b.period_start::date,
+        b.median_qty,
+        b.p99_qty,
+        round(a.z_score::numeric, 1),
         coalesce('cancelled on ' || r.cancelled_at::date, 'not cancelled')
     ) as explanation
-from anomalies as a
+from cases as a
 inner join product_baselines as b on a.baseline_id = b.baseline_id
 left join dim_products as p on a.stock_code = p.stock_code and p.is_current
 left join lateral (
     select min(f.invoice_date) as cancelled_at
     from fact_transactions as f
     where
-        f.stock_code = a.stock_code and f.invoice_date >= a.invoice_date and f.quantity = -a.quantity
+        f.stock_code = a.stock_code
+        and f.invoice_date >= a.invoice_date
+        and f.quantity = -a.quantity
         and f.customer_id is not distinct from a.customer_id
 ) as r on true;
-comment on view anomaly_cases is 'Open and closed cases with what explains them.';
+comment on view anomaly_cases is 'Cases with what explains them in a line, the archived ones too.';
+comment on column anomaly_cases.description is 'The product''s name now.';
+comment on column anomaly_cases.category is 'The product''s category now.';
+comment on column anomaly_cases.level is 'By whose sales it was judged: the product''s, its category''s, the shop''s.';
+comment on column anomaly_cases.p99_qty is 'The baseline''s 99th percentile.';
+comment on column anomaly_cases.period_start is 'First instant of the baseline''s period, UTC.';
+comment on column anomaly_cases.cancelled_at is 'When the same customer returned the same quantity of it, UTC.';
+comment on column anomaly_cases.explanation is 'What was ordered, what is typical, how far out, cancelled or not.';
+comment on column anomaly_cases.archived_at is 'When it was moved to the archive; NULL for the others.';
+
+-- Moves cases that were resolved before an instant to the archive; how many.
+create or replace function ops.archive_cases(before timestamptz) returns bigint
+language sql
+begin atomic
+    with moved as (
+        delete from anomalies as a
+        where
+            a.status = 'RESOLVED' and a.reviewed_at < before
+            and (a.alerted_at is not null or a.mail_id is null)
+        returning a.*
+    ),
+
+    kept as (
+        insert into anomalies_archive
+        select
+            m.*,
+            now() as archived_at
+        from moved as m
+        returning anomaly_id
+    )
+
+    select count(*) from kept;
+end;
 
 -- Staged flagged sales of a month become cases, with the mail that is to tell them; the month has been scored.
 -- The caller commits.
@@ -297,9 +369,15 @@ declare
         "RESOLVED": ["REVIEWED", "FALSE_POSITIVE"],
         "FALSE_POSITIVE": ["REVIEWED", "RESOLVED"]}';
 begin
+    with back as (
+        delete from anomalies_archive as c where c.anomaly_id = review_anomaly.anomaly_id returning c.*
+    )
+
+    insert into anomalies overriding system value
+    select (jsonb_populate_record(null::anomalies, to_jsonb(back))).* from back;
     select * into found from anomalies as a where a.anomaly_id = review_anomaly.anomaly_id for update;
     if found.anomaly_id is null then
-        raise exception 'there is no open case %', review_anomaly.anomaly_id using errcode = 'no_data_found';
+        raise exception 'there is no case %', review_anomaly.anomaly_id using errcode = 'no_data_found';
     end if;
     if not coalesce(allowed -> found.status ? upper(review_anomaly.status), false) then
         raise exception 'case % is %, which cannot become %', found.anomaly_id, found.status, review_anomaly.status

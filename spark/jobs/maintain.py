@@ -1,4 +1,4 @@
-"""Keep the lake small: compact files, expire snapshots that no job has yet to read from."""
+"""Keep the lake small: compact files, expire snapshots that no job has yet to read from; archive resolved cases."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pyspark.sql import functions as F
 
 from warehouse import lake, landing, ledger
-from warehouse.ledger import Outcome
+from warehouse.ledger import Outcome, counted
 from warehouse.session import CATALOG, Context
 
 FOLLOWERS = {
@@ -29,8 +29,10 @@ def run(context: Context) -> Outcome:
                 followers = FOLLOWERS.get(table, ()) if namespace == lake.BRONZE else ()
                 rewritten += _compact(context, f"{namespace}.{table}", followers)
                 expired += _expire(context, f"{namespace}.{table}", followers)
-        outcome.numbers = {"files_rewritten": rewritten, "files_deleted": expired}
+        archived = _archive(context)
+        outcome.numbers = {"files_rewritten": rewritten, "files_deleted": expired, "cases_archived": archived}
         outcome.line = f"{rewritten} files rewritten, {expired} files of old snapshots deleted"
+        outcome.line += f", {counted(archived, 'resolved case')} archived" if archived else ""
     return outcome
 
 
@@ -66,6 +68,15 @@ def _expire(context: Context, table: str, followers: Sequence[str]) -> int:
         f" older_than => timestamp '{before:%Y-%m-%d %H:%M:%S.%f}', retain_last => 1)"
     ).head()
     return int(row["deleted_data_files_count"]) if row else 0
+
+
+def _archive(context: Context) -> int:
+    """Move cases out of the way that were resolved longer ago than they are kept; how many."""
+    before = context.clock() - timedelta(days=context.config.keep_resolved_days)
+    with context.gold.cursor() as cursor:
+        cursor.execute("select ops.archive_cases(%s)", (before,))
+        (archived,) = cursor.fetchone() or (0,)
+    return int(archived)
 
 
 if __name__ == "__main__":

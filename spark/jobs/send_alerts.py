@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.message import EmailMessage
 
 from warehouse import alerts, ledger
 from warehouse.ledger import Outcome, counted
@@ -126,7 +127,7 @@ def _try(context: Context, mail_id: int) -> Result:
     return Result(problem, accepted, again)
 
 
-def _message(context: Context, mail_id: int, kind: str, written_at: datetime) -> alerts.EmailMessage:
+def _message(context: Context, mail_id: int, kind: str, written_at: datetime) -> EmailMessage:
     mail = context.config.mail
     with context.gold.cursor() as cursor:
         if kind == "digest":

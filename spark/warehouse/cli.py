@@ -34,7 +34,7 @@ from jobs import (
     refresh_baselines,
     send_alerts,
 )
-from warehouse import embedded, landing, monitor
+from warehouse import cases, embedded, landing, monitor
 from warehouse.config import load
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.faults import explain
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         description="The shop's batch warehouse.",
         epilog="Exit codes: 0 done; 1 failed, nothing half-written; 2 wrong usage or configuration;"
-        " 3 done, but some input was rejected.",
+        " 3 done, but some input was rejected or a mail is delayed.",
     )
     commands = parser.add_subparsers(required=True, dest="name", metavar="COMMAND")
 
@@ -126,6 +126,28 @@ def _parser() -> argparse.ArgumentParser:
     with_options(command("baselines", _baselines, "refresh what is typical of each product, by all sales until now"))
     with_options(command("detect", _detect, "score what was loaded since, and open cases"))
     with_options(command("alerts", _alerts, "tell the stewards of new cases by mail"))
+    anomalies = command("anomalies", _anomalies_list, "cases of unusual orders, and verdicts on them").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+
+    def action(name: str, run: Callable[[Context, Any], int], text: str) -> argparse.ArgumentParser:
+        added = anomalies.add_parser(name, help=text, description=text, allow_abbrev=False)
+        added.set_defaults(command=run)
+        return added
+
+    added = action("list", _anomalies_list, "cases, worst first")
+    added.add_argument("--status", choices=cases.STATUSES, help="default: NEW and REVIEWED")
+    added.add_argument("--tier", choices=cases.TIERS, help="default: all")
+    added.add_argument("--limit", type=_count, default=50, metavar="N", help="default: 50")
+    with_options(added)
+    added = action("show", _anomalies_show, "all about one case")
+    added.add_argument("case", type=int)
+    with_options(added)
+    added = action("review", _anomalies_review, "a verdict: RESOLVED and FALSE_POSITIVE need notes")
+    added.add_argument("case", type=int)
+    added.add_argument("status", choices=cases.STATUSES, type=str.upper)
+    added.add_argument("--notes")
+    with_options(added)
     added = command("run", _run, "everything pending, in order, in one session")
     with_options(added, until=True, replace=True)
     added = command("backfill", _backfill, "what landed from one day to another, month by month")
@@ -137,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     added = command("sql", _sql, "one query on the lake")
     added.add_argument("query")
     with_options(added)
-    with_options(command("maintain", _maintain, "compact files and expire snapshots"))
+    with_options(command("maintain", _maintain, "compact files, expire snapshots, archive resolved cases"))
     command("stop", _stop, "stop the Gold server of the embedded home")
     return parser
 
@@ -157,10 +179,19 @@ def _day(text: str) -> date:
         raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2011-01-31") from None
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 50")
+    return int(text)
+
+
 def _report(options: Any, outcomes: Sequence[Outcome]) -> int:
     """Print a line a job (or JSON); the exit code of all together."""
     if options.json:
-        jobs = [{"job": o.job, "summary": o.line, "rejected": o.rejected, **o.numbers} for o in outcomes]
+        jobs = [
+            {"job": o.job, "summary": o.line, "rejected": o.rejected, "delayed": o.delayed, **o.numbers}
+            for o in outcomes
+        ]
         print(json.dumps(jobs, default=str))
     else:
         for outcome in outcomes:
@@ -211,6 +242,23 @@ def _detect(context: Context, options: Any) -> int:
 def _alerts(context: Context, options: Any) -> int:
     _ready(context)
     return _report(options, [send_alerts.run(context)])
+
+
+def _anomalies_list(context: Context, options: Any) -> int:
+    _ready(context)
+    statuses = [options.status] if options.status else ["NEW", "REVIEWED"]
+    tiers = [options.tier] if options.tier else cases.TIERS
+    return cases.show_list(context, statuses, tiers, options.limit, options.json)
+
+
+def _anomalies_show(context: Context, options: Any) -> int:
+    _ready(context)
+    return cases.show(context, options.case, options.json)
+
+
+def _anomalies_review(context: Context, options: Any) -> int:
+    _ready(context)
+    return cases.review(context, options.case, options.status, options.notes, options.json)
 
 
 def run_all(

@@ -81,6 +81,7 @@ class Config:
     lookback_days: int
     mail: Mail
     keep_snapshots_days: int
+    keep_resolved_days: int
     target_file_bytes: int
     run_id: str
     failpoint: str
@@ -147,6 +148,7 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
             digest=rule("alerts.digest", _weekday),
         ),
         keep_snapshots_days=rule("maintenance.keep_snapshots_days", _whole_number),
+        keep_resolved_days=rule("maintenance.keep_resolved_days", _whole_number),
         target_file_bytes=rule("maintenance.target_file_bytes", _whole_number),
         run_id=variable("WAREHOUSE_RUN_ID", _identifier, ""),
         failpoint=environment.get("WAREHOUSE_FAILPOINT", ""),

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -36,7 +36,9 @@ select
     (select count(*) from ops.landed_files where status = 'LOADED' and settled_run is null) as files_not_settled,
     (select count(*) from ops.star_feed) as settles_not_in_star,
     (select count(*) from transactions_error where status = 'OPEN') as open_errors,
-    (select count(*) from ops.landed_files where status = 'REJECTED' and reason <> 'REPLACED') as rejected_files
+    (select count(*) from ops.landed_files where status = 'REJECTED' and reason <> 'REPLACED') as rejected_files,
+    (select count(*) from anomalies where status in ('NEW', 'REVIEWED')) as open_cases,
+    (select count(*) from ops.outbox where sent_at is null) as mails_delayed
 """
 _BOOKS = """
 select coalesce(sum(rows_in), 0)::bigint as landed, coalesce(sum(rows_fact), 0)::bigint as facts,
@@ -101,7 +103,7 @@ def show_rows(columns: Sequence[str], rows: Sequence[tuple[Any, ...]], as_json: 
     if as_json:
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=str))
         return
-    shown = [["" if value is None else str(value) for value in row] for row in rows]
+    shown = [[_shown(value) for value in row] for row in rows]
     if not sys.stdout.isatty():
         print("\n".join("\t".join(line) for line in [list(columns), *shown]))
         return
@@ -111,8 +113,33 @@ def show_rows(columns: Sequence[str], rows: Sequence[tuple[Any, ...]], as_json: 
     Console(markup=False).print(table)
 
 
-def _rows(context: Context, statement: str) -> list[dict[str, Any]]:
+def show_record(
+    record: Mapping[str, Any], part: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], as_json: bool
+) -> None:
+    """Print one thing, a line a column, and its history, a line a row below `part`."""
+    if as_json:
+        history = [dict(zip(columns, row, strict=True)) for row in rows]
+        print(json.dumps(dict(record) | {part: history}, default=str))
+        return
+    for name, value in record.items():
+        print(f"{name}: {_shown(value)}")
+    if rows:
+        print(f"{part}:")
+        show_rows(columns, rows, False)
+
+
+def _shown(value: Any) -> str:
+    """A value in a line of its own: what would move a terminal's cursor is a blank."""
+    return "" if value is None else "".join(c if c.isprintable() else " " for c in str(value))
+
+
+def rows(context: Context, statement: str, arguments: Any = None) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The columns and rows of a query on Gold."""
     with context.gold.cursor() as cursor:
-        cursor.execute(statement)
-        names = [column.name for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
+        cursor.execute(statement, arguments)
+        return [column.name for column in cursor.description or ()], cursor.fetchall()
+
+
+def _rows(context: Context, statement: str) -> list[dict[str, Any]]:
+    names, found = rows(context, statement)
+    return [dict(zip(names, row, strict=True)) for row in found]

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Tell the stewards of new cases by mail: [--json]
+exec "$(dirname "$0")/submit.sh" send_alerts "$@"
