@@ -320,7 +320,9 @@ begin
         select m.mail_id into mail
         from ops.outbox as m
         where m.kind = 'alert' and m.run_id = p_run_id and m.sent_at is null and m.attempts = 0
-        for update skip locked limit 1;
+        order by m.mail_id desc
+        limit 1
+        for update skip locked;
         if mail is null then
             insert into ops.outbox (kind, run_id) values ('alert', p_run_id) returning mail_id into mail;
         end if;

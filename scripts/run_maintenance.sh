@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# Compact files and expire snapshots: [--json]
+# Compact files, expire snapshots, archive resolved cases: [--json]
 exec "$(dirname "$0")/submit.sh" maintain "$@"

@@ -81,6 +81,7 @@ def _send(context: Context, mail_id: int) -> Result:
     waits = [*context.config.mail.retry_seconds, None]
     for wait in waits:
         result = _try(context, mail_id)
+        context.failpoint("before-alert-commit")
         if result.problem is not None:
             _note(context, mail_id, result)
         context.gold.commit()

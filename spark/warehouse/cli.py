@@ -188,10 +188,7 @@ def _count(text: str) -> int:
 def _report(options: Any, outcomes: Sequence[Outcome]) -> int:
     """Print a line a job (or JSON); the exit code of all together."""
     if options.json:
-        jobs = [
-            {"job": o.job, "summary": o.line, "rejected": o.rejected, "delayed": o.delayed, **o.numbers}
-            for o in outcomes
-        ]
+        jobs = [{"job": o.job, "summary": o.line, "rejected": o.rejected, **o.numbers} for o in outcomes]
         print(json.dumps(jobs, default=str))
     else:
         for outcome in outcomes:
