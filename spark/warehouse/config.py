@@ -139,7 +139,7 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
             tls=variable("SMTP_TLS", _tls, "starttls"),
             user=environment.get("SMTP_USER") or None,
             password=variable("SMTP_PASSWORD_FILE", _secret, ""),
-            ca_file=variable("SMTP_CA_FILE", _readable, "") or None,
+            ca_file=variable("SMTP_CA_FILE", _certificates, None),
             sender=variable("ALERT_FROM", _address, "warehouse@localhost"),
             recipients=variable("ALERT_TO", _addresses, "stewards@localhost"),
             at_most=rule("alerts.at_most", _whole_number),
@@ -269,10 +269,9 @@ def _positive(value: object) -> float:
     return number
 
 
-def _readable(path: str) -> str:
-    if path:
-        Path(path).read_bytes()
-    return path
+def _certificates(path: str | None) -> str | None:
+    """A file of certificates; an empty one, as a container's secret that nobody filled, is none."""
+    return path if path and Path(path).stat().st_size else None
 
 
 def _weekday(name: object) -> int | None:

@@ -19,7 +19,7 @@ LAKE_ROWS = " union all ".join(
     f"select '{name}' as name, to_json(struct(*)) as row from {table}" for name, table in LAKE.items()
 )
 INGEST = ("run_ingest_products.sh", "run_ingest_countries.sh", "run_ingest_transactions.sh")
-WRAPPERS = (*INGEST, "run_fact_postgres.sh", "run_star_schema.sh")
+WRAPPERS = (*INGEST, "run_fact_postgres.sh", "run_star_schema.sh", "run_detect_anomalies.sh")
 JAVA_TRACE = re.compile(r"^\s+at \S+\(", re.MULTILINE)
 Said = subprocess.CompletedProcess[str]
 RUN_AND_READ = """
@@ -100,7 +100,7 @@ class Stack:
         return said.stdout
 
     def secrets(self) -> list[str]:
-        return [file.read_text() for file in sorted((PROJECT / "secrets").iterdir())]
+        return [text for file in sorted((PROJECT / "secrets").iterdir()) if (text := file.read_text())]
 
     def heal(self) -> None:
         """Start again what was stopped or killed, and wait until all is healthy."""

@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import psycopg2
 import pytest
 from harness import TRANSACTIONS, Warehouse, assert_same_state, ordered
+from mail_server import PASSWORD, USER, MailServer
 from small_shop import sale
 from stack import PROJECT, WRAPPERS, Stack, one_line, state_of
 
@@ -92,7 +93,7 @@ def test_the_wrappers_make_of_the_days_what_the_embedded_home_makes(stack: Stack
     stack.land_new()
     said = {wrapper: stack.script(wrapper) for wrapper in WRAPPERS}
     assert {wrapper: done.returncode for wrapper, done in said.items()} == dict(
-        zip(WRAPPERS, (3, 0, 3, 0, 0), strict=True)
+        zip(WRAPPERS, (3, 0, 3, 0, 0, 0), strict=True)
     ), said
     assert all(done.stdout.count("\n") == 1 and one_line(done.stderr) for done in said.values()), said
     embedded.run()
@@ -109,6 +110,38 @@ def test_the_wrappers_make_of_the_days_what_the_embedded_home_makes(stack: Stack
     again = stack.warehouse("run")
     assert set(re.findall(r": (.*)", again.stdout)) == {"nothing pending"}
     assert stack.gold("select job, status from ops.etl_runs where run_id = 'late-price'") == [("gold", "DONE")]
+
+
+def test_stewards_are_told_by_a_mail_server_on_the_network(stack: Stack, tmp_path: Path) -> None:
+    gateway = "{{range .IPAM.Config}}{{.Gateway}}{{end}}"
+    address = stack.docker("network", "inspect", "-f", gateway, "warehouse-test_people").strip()
+    server = MailServer(tmp_path, address)
+    for name, text in [("ca", server.ca_file.read_text()), ("password", PASSWORD)]:
+        stack.inside("spark-client", "bash", "-c", f"cat >/tmp/smtp_{name}", stdin=text)
+    variables = {
+        "SMTP_HOST": address,
+        "SMTP_PORT": str(server.port),
+        "SMTP_USER": USER,
+        "SMTP_PASSWORD_FILE": "/tmp/smtp_password",
+        "SMTP_CA_FILE": "/tmp/smtp_ca",
+        "ALERT_TO": "anna@shop.example",
+    }
+    [(cases, untold)] = stack.gold(
+        "select count(*), count(*) filter (where alerted_at is null) from anomalies where tier <> 'notice'"
+    )
+    assert cases == untold > 0
+    options = [option for name, value in variables.items() for option in ("-e", f"{name}={value}")]
+    said = stack.compose("exec", "-T", *options, "spark-client", "scripts/run_send_alerts.sh")
+    server.stop()
+    assert said.stdout == "alerts: 1 mail sent\n" and one_line(said.stderr), said
+    [mail] = server.taken
+    assert f"{cases} unusual order line" in mail["Subject"]
+    assert stack.gold("select count(*) from anomalies where tier <> 'notice' and alerted_at is null") == [(0,)]
+    assert stack.script("run_send_alerts.sh").stdout == "alerts: nothing pending\n"
+    refreshed = stack.script("run_refresh_baselines.sh")
+    assert re.fullmatch(r"baselines: [1-9]\d* baselines by sales before 2011-02-0\d \d\d:00\n", refreshed.stdout), (
+        refreshed
+    )
 
 
 def test_past_runs_are_in_the_history_by_job_and_run_id(stack: Stack) -> None:
