@@ -71,7 +71,9 @@ def _run_jobs(context: Context, narrator: Narrator) -> list[Outcome]:
         for line in said.stderr.splitlines():
             narrator.note(line)
         for report in json.loads(said.stdout):
-            outcomes.append(Outcome(report["job"], report["summary"], report["rejected"], report.get("delayed", 0)))
+            outcomes.append(
+                Outcome(report["job"], report["summary"], report["rejected"], delayed=report.get("delayed", 0))
+            )
             narrator.done(outcomes[-1].job, outcomes[-1].line)
     return outcomes
 

@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     added = action("list", _anomalies_list, "cases, worst first")
-    added.add_argument("--status", choices=cases.STATUSES, help="default: NEW and REVIEWED")
+    added.add_argument("--status", choices=cases.STATUSES, type=str.upper, help="default: NEW and REVIEWED")
     added.add_argument("--tier", choices=cases.TIERS, help="default: all")
     added.add_argument("--limit", type=_count, default=50, metavar="N", help="default: 50")
     with_options(added)

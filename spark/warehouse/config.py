@@ -259,7 +259,10 @@ def _anomaly_method(rules: Mapping[str, Any]) -> anomalies.Method:
 def _tiers(tiers: Mapping[str, Any]) -> dict[str, float]:
     if set(tiers) != {"critical", "warning"}:
         raise ValueError("tiers are critical and warning, each with its least z")
-    return {tier: _positive(least) for tier, least in tiers.items()}
+    least = {tier: _positive(z) for tier, z in tiers.items()}
+    if least["critical"] < least["warning"]:
+        raise ValueError("what is critical has to be a warning too: its z is less")
+    return least
 
 
 def _positive(value: object) -> float:

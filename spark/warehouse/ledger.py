@@ -23,8 +23,8 @@ class Outcome:
     job: str
     line: str = "nothing pending"
     rejected: int = 0
-    delayed: int = 0
     numbers: dict[str, Any] = field(default_factory=dict)
+    delayed: int = 0
 
     @property
     def exit_code(self) -> int:

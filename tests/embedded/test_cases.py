@@ -1,5 +1,8 @@
 """Baselines, detection and verdicts, from landing files to cases."""
 
+import json
+import re
+import shlex
 import statistics
 
 import psycopg2
@@ -7,6 +10,8 @@ import pytest
 from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse
 
 from jobs import build_star_schema, detect_anomalies, refresh_baselines
+from warehouse import cli
+from warehouse.errors import UsageError
 from warehouse.session import SimulatedCrash
 
 CASES = "select transaction_id, median_qty, std_deviation, z_score, tier, status from anomalies order by transaction_id"
@@ -159,7 +164,7 @@ def test_verdicts_follow_their_order_with_notes_and_leave_an_audit(shop):
     ]:
         with pytest.raises(psycopg2.Error, match=complaint):
             review(shop, case, status, notes)
-    with pytest.raises(psycopg2.Error, match="there is no open case -1"):
+    with pytest.raises(psycopg2.Error, match="there is no case -1"):
         review(shop, -1, "REVIEWED")
     review(shop, case, "REVIEWED")
     review(shop, case, "RESOLVED", "typed twice")
@@ -169,6 +174,46 @@ def test_verdicts_follow_their_order_with_notes_and_leave_an_audit(shop):
         ("REVIEWED", "RESOLVED", "typed twice"),
         ("RESOLVED", "REVIEWED", "once more"),
     ]
+
+
+def test_cases_are_listed_shown_and_judged_on_the_command_line(shop, capsys):
+    sell(shop, "2011-02-01T08", 500, 5, 7)
+    shop.run()
+    context = shop.context()
+
+    def said(command: str) -> str:
+        options = cli._parser().parse_args(["anomalies", *shlex.split(command)])
+        assert options.command(context, options) == 0
+        return capsys.readouterr().out
+
+    rows = json.loads(said("list --json"))
+    assert [(row["tier"], row["order_id"]) for row in rows] == [
+        ("critical", "O2011-02-01T08000"),
+        ("warning", "O2011-02-01T08002"),
+        ("notice", "O2011-02-01T08001"),
+    ]
+    assert len(said("list --limit 1").splitlines()) == 2 and len(said("list --tier notice").splitlines()) == 2
+    case = rows[0]["anomaly_id"]
+    assert said(f"review {case} reviewed") == f"case {case} is REVIEWED\n"
+    assert json.loads(said(f"review {case} FALSE_POSITIVE --notes 'a wholesaler' --json")) == [
+        {"anomaly_id": case, "status": "FALSE_POSITIVE"}
+    ]
+    assert [row["anomaly_id"] for row in json.loads(said("list --status false_positive --json"))] == [case]
+    shown = json.loads(said(f"show {case} --json"))
+    assert [(change["from_status"], change["to_status"]) for change in shown["changes"]] == [
+        ("NEW", "REVIEWED"),
+        ("REVIEWED", "FALSE_POSITIVE"),
+    ]
+    assert "\nexplanation: 500 units of Mug; typical of the product" in said(f"show {case}")
+    for command, complaint in [
+        (f"review {case} RESOLVED", f"a note is required: why is case {case} RESOLVED?"),
+        ("review 4711 REVIEWED", "there is no case 4711"),
+        ("show 4711", "there is no case 4711"),
+    ]:
+        with pytest.raises(UsageError, match=re.escape(complaint)):
+            said(command)
+        context.gold.rollback()
+    context.close()
 
 
 def run_job(warehouse: Warehouse, name: str) -> None:

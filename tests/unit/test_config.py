@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
-from warehouse.config import PROJECT, Config, load
+from warehouse.config import PROJECT, Config, Mail, load
 from warehouse.errors import UsageError
 from warehouse.parsing import Column
+from warehouse.rules.anomalies import Robust, ZScore
 
 DEFAULTS = yaml.safe_load((PROJECT / "config" / "warehouse.yaml").read_text(encoding="utf-8"))
 
@@ -57,7 +58,24 @@ def test_without_any_setting_the_home_is_below_the_current_folder_and_embedded(t
         spark={key: str(value) for key, value in DEFAULTS["spark"].items()},
         lock_wait_seconds=300.0,
         file_bytes=1 << 30,
+        anomaly_method=ZScore(20, 2.0, {"critical": 6.0, "warning": 3.0}),
+        lookback_days=365,
+        mail=Mail(
+            host=None,
+            port=587,
+            tls="starttls",
+            user=None,
+            password="",
+            ca_file=None,
+            sender="warehouse@localhost",
+            recipients=("stewards@localhost",),
+            at_most=25,
+            case_url="",
+            retry_seconds=(1.0, 4.0),
+            digest=None,
+        ),
         keep_snapshots_days=7,
+        keep_resolved_days=92,
         run_id="",
         target_file_bytes=128 << 20,
         failpoint="",
@@ -182,6 +200,14 @@ def test_a_file_of_rules_may_leave_the_spark_settings_out_or_empty(tmp_path):
         ("GOLD_URL", "postgresql://gold:port/ecommerce_gold"),
         ("GOLD_URL", "postgresql://gold:70000/ecommerce_gold"),
         ("GOLD_ADMIN_URL", "jdbc:postgresql://gold/ecommerce_gold"),
+        ("SMTP_PORT", "smtp"),
+        ("SMTP_TLS", "ssl"),
+        ("SMTP_PASSWORD_FILE", "/no/such/file"),
+        ("SMTP_CA_FILE", "/no/such/file"),
+        ("ALERT_FROM", "warehouse"),
+        ("ALERT_FROM", "a@shop.example\nBcc: b@evil.example"),
+        ("ALERT_TO", "a@shop.example, b"),
+        ("ALERT_TO", ","),
     ],
 )
 def test_a_wrong_variable_is_named(tmp_path, name, value):
@@ -230,7 +256,10 @@ def test_a_file_of_rules_that_cannot_be_read_is_told_in_one_line(tmp_path, conte
 @pytest.mark.parametrize(
     "name",
     ["sources", "sources.transactions", "sources.products", "sources.countries", "limits", "limits.file_bytes",
-     "locks.wait_seconds", "maintenance", "maintenance.keep_snapshots_days", "maintenance.target_file_bytes"],
+     "locks.wait_seconds", "maintenance", "maintenance.keep_snapshots_days", "maintenance.target_file_bytes",
+     "maintenance.keep_resolved_days", "anomaly", "anomaly.lookback_days", "alerts", "alerts.at_most",
+     "alerts.case_url",
+     "alerts.retry_seconds", "alerts.digest"],
 )  # fmt: skip
 def test_a_missing_rule_is_named(tmp_path, name):
     path = with_rules(tmp_path, changed(name, None))
@@ -250,6 +279,18 @@ def test_a_missing_rule_is_named(tmp_path, name):
         ("maintenance.keep_snapshots_days", 1.5),
         ("maintenance.keep_snapshots_days", 0),
         ("maintenance.target_file_bytes", {}),
+        ("maintenance.keep_resolved_days", 0),
+        ("anomaly", {"method": "guess", "min_orders": 20, "lookback_days": 365}),
+        ("anomaly", DEFAULTS["anomaly"] | {"min_orders": 0}),
+        ("anomaly", DEFAULTS["anomaly"] | {"z_threshold": -2}),
+        ("anomaly", DEFAULTS["anomaly"] | {"tiers": {"critical": 6}}),
+        ("anomaly", DEFAULTS["anomaly"] | {"tiers": {"critical": 3, "warning": 6}}),
+        ("anomaly", DEFAULTS["anomaly"] | {"method": "robust", "robust": {}}),
+        ("anomaly.lookback_days", 0),
+        ("alerts.at_most", 0),
+        ("alerts.retry_seconds", [1, -1]),
+        ("alerts.retry_seconds", 5),
+        ("alerts.digest", "someday"),
         ("spark", ["spark.driver.memory"]),
         ("sources.products", "products.csv"),
         ("sources.products", {"key": "stock_code"}),
@@ -263,6 +304,35 @@ def test_a_missing_rule_is_named(tmp_path, name):
 def test_a_wrong_rule_is_named(tmp_path, name, value):
     path = with_rules(tmp_path, changed(name, value))
     assert complaint(tmp_path, WAREHOUSE_CONFIG=path).startswith(f"{path}: {name} is wrong: ")
+
+
+def test_the_other_method_of_finding_anomalies_is_a_setting_away(tmp_path):
+    path = with_rules(tmp_path, changed("anomaly.method", "robust"))
+    assert isinstance(load({"WAREHOUSE_CONFIG": path}, tmp_path).anomaly_method, Robust)
+
+
+def test_mails_have_their_settings_and_an_empty_file_of_certificates_is_none(tmp_path):
+    (tmp_path / "password").write_text("let me in\n")
+    (tmp_path / "ca.pem").write_text("")
+    mail = load(
+        {
+            "SMTP_HOST": "smtp.shop.example",
+            "SMTP_PORT": "465",
+            "SMTP_TLS": "tls",
+            "SMTP_USER": "robot",
+            "SMTP_PASSWORD_FILE": str(tmp_path / "password"),
+            "SMTP_CA_FILE": str(tmp_path / "ca.pem"),
+            "ALERT_FROM": "robot@shop.example",
+            "ALERT_TO": "anna@shop.example, bert@shop.example,anna@shop.example",
+            "WAREHOUSE_CONFIG": with_rules(tmp_path, changed("alerts.digest", "friday")),
+        },
+        tmp_path,
+    ).mail
+    assert (mail.host, mail.port, mail.tls, mail.user, mail.password) == (
+        *("smtp.shop.example", 465, "tls", "robot", "let me in"),
+    )
+    assert (mail.ca_file, mail.sender, mail.digest) == (None, "robot@shop.example", 4)
+    assert mail.recipients == ("anna@shop.example", "bert@shop.example")
 
 
 def test_a_section_that_is_no_section_is_told_by_the_rule_missing_in_it(tmp_path):
