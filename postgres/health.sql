@@ -9,8 +9,20 @@ with jobs (place, job) as (
 runs as (
     select
         r.*,
+        r.detail ->> 'error' as error,
+        r.finished_at - r.started_at as duration,
         row_number() over (partition by r.job order by r.started_at desc) as age
     from ops.etl_runs as r
+),
+
+history as (
+    select
+        r.job,
+        max(r.finished_at) filter (where r.status = 'DONE') as last_success_at,
+        ops.usual_duration(r.job, now()) as usual_duration,
+        count(*) filter (where r.age <= 20 and r.status in ('FAILED', 'KILLED')) as recent_failures
+    from runs as r
+    group by r.job
 ),
 
 backlog as (
@@ -25,42 +37,41 @@ backlog as (
         and (l.status = 'LOADED' and l.settled_run is null or l.reason = 'REPLACED' and l.settled_run is not null)
     union all
     select
-        s.job,
-        'snapshots to work in',
-        count(l.path),
-        min(l.at)
+        'ingest ' || m.source as job,
+        'snapshots to work in' as waiting_for,
+        count(l.path) as waiting,
+        min(l.at) as waiting_since
     from (values ('products'), ('countries')) as m (source)
-    cross join lateral (select 'ingest ' || m.source as job) as s
     left join ops.landed_files as l
-        on m.source || '/' = left(l.path, length(m.source) + 1) and l.status = 'LOADED' and l.settled_run is null
-    group by s.job
+        on m.source = split_part(l.path, '/', 1) and l.status = 'LOADED' and l.settled_run is null
+    group by m.source
     union all
     select
-        'star',
-        'settles to follow',
-        count(*),
-        min(f.loaded_at)
+        'star' as job,
+        'settles to follow' as waiting_for,
+        count(*) as waiting,
+        min(f.loaded_at) as waiting_since
     from ops.star_feed as f
     union all
     select
-        'baselines',
-        'products with a new verdict',
-        count(*),
-        min(b.since)
+        'baselines' as job,
+        'products with a new verdict' as waiting_for,
+        count(*) as waiting,
+        min(b.since) as waiting_since
     from ops.baseline_due as b
     union all
     select
-        'detect',
-        'facts to score',
-        coalesce(sum(f.facts), 0)::bigint,
-        min(f.loaded_at)
+        'detect' as job,
+        'facts to score' as waiting_for,
+        coalesce(sum(f.facts), 0)::bigint as waiting,
+        min(f.loaded_at) as waiting_since
     from ops.score_feed as f
     union all
     select
-        'alerts',
-        'mails to send',
-        count(*),
-        min(m.created_at)
+        'alerts' as job,
+        'mails to send' as waiting_for,
+        count(*) as waiting,
+        min(m.created_at) as waiting_since
     from ops.outbox as m
     where m.sent_at is null
 ),
@@ -71,7 +82,7 @@ refused as (
         count(*) as rejected_files
     from ops.landed_files as l
     where l.status = 'REJECTED' and l.reason is distinct from 'REPLACED'
-    group by 1
+    group by split_part(l.path, '/', 1)
 ),
 
 errors as (
@@ -89,17 +100,15 @@ select
     r.run_id as last_run_id,
     r.started_at as last_started_at,
     r.status as last_status,
-    r.detail ->> 'error' as last_error,
-    r.finished_at - r.started_at as last_duration,
-    ops.usual_duration(j.job, now()) as usual_duration,
-    (select max(d.finished_at) from runs as d where d.job = j.job and d.status = 'DONE') as last_success_at,
+    r.error as last_error,
+    r.duration as last_duration,
+    h.usual_duration,
+    h.last_success_at,
     r.rows_in,
     r.rows_fact,
     r.rows_error,
     r.rows_duplicate,
-    (
-        select count(*) from runs as d where d.job = j.job and d.age <= 20 and d.status in ('FAILED', 'KILLED')
-    ) as recent_failures,
+    h.recent_failures,
     b.waiting_for,
     b.waiting,
     b.waiting_since,
@@ -109,6 +118,7 @@ select
     e.open_errors_over_a_week
 from jobs as j
 left join runs as r on j.job = r.job and r.age = 1
+left join history as h on j.job = h.job
 left join backlog as b on j.job = b.job
 left join refused as f on j.job = f.job
 left join errors as e on j.job = e.job
@@ -127,10 +137,12 @@ comment on column bi.pipeline_health.rows_fact is 'gold: by how much the facts g
 comment on column bi.pipeline_health.rows_error is 'gold: by how much the errors grew.';
 comment on column bi.pipeline_health.rows_duplicate is 'gold: by how much the dropped exact duplicates grew.';
 comment on column bi.pipeline_health.recent_failures is 'How many of the last 20 runs failed or were killed.';
-comment on column bi.pipeline_health.waiting_for is 'What of the backlog is this job''s; files in the landing zone are not seen.';
+comment on column bi.pipeline_health.waiting_for is
+'What of the backlog is this job''s; files in the landing zone are not seen.';
 comment on column bi.pipeline_health.waiting is 'How many of it wait.';
 comment on column bi.pipeline_health.waiting_since is 'Since when the oldest does.';
-comment on column bi.pipeline_health.rejected_files is 'ingest: files that are refused as they are; NULL where none is.';
+comment on column bi.pipeline_health.rejected_files is
+'ingest: files that are refused as they are; NULL where none is.';
 comment on column bi.pipeline_health.open_errors is 'gold: errors that wait for reference data or a steward.';
 comment on column bi.pipeline_health.open_errors_over_a_day is 'gold: those that came more than a day ago.';
 comment on column bi.pipeline_health.open_errors_over_a_week is 'gold: those that came more than a week ago.';

@@ -11,7 +11,7 @@ create table if not exists ops.sla_rules (
     lead interval not null,
     look_back interval not null,
     windows jsonb not null,
-    holidays date [] not null
+    holidays date[] not null
 );
 comment on table ops.sla_rules is
 'One row: the SLA as in config/warehouse.yaml, from where every command brings it up to date. Change it there.';
@@ -20,21 +20,22 @@ comment on column ops.sla_rules.time_zone is 'The warehouse''s time zone: busine
 comment on column ops.sla_rules.deadline is 'When the views must be fresh on a business day.';
 comment on column ops.sla_rules.masters_due is 'When the snapshots of products and countries are expected.';
 comment on column ops.sla_rules.lead is 'A window counts if it ended at least this long before the deadline.';
-comment on column ops.sla_rules.look_back is 'Windows that ended earlier before the deadline are not waited for any more.';
+comment on column ops.sla_rules.look_back is
+'Windows that ended still longer before the deadline are not waited for any more.';
 comment on column ops.sla_rules.windows is
 'Weekday (1 is Monday) → first hours (UTC) of the windows that bring a file; other weekdays are no business days.';
 comment on column ops.sla_rules.holidays is 'Dates that are no business days, whatever their weekday.';
 
 create or replace function ops.window_end(batch_id text) returns timestamptz
 language sql immutable
-begin atomic
-    select (replace(batch_id, 'T', ' ') || ':00')::timestamp at time zone 'UTC' + interval '4 hours';
-end;
+as $$
+    select (replace(batch_id, 'T', ' ') || ':00')::timestamp at time zone 'UTC' + interval '4 hours'
+$$;
 comment on function ops.window_end is 'When the 4-hour window YYYY-MM-DDTHH ends.';
 
 create or replace function ops.usual_duration(job text, moment timestamptz) returns interval
 language sql stable security definer set search_path = pg_catalog
-begin atomic
+as $$
     select percentile_cont(0.5) within group (order by r.finished_at - r.started_at)
     from (
         select
@@ -49,19 +50,19 @@ begin atomic
             )
         order by w.started_at desc
         limit 20
-    ) as r;
-end;
+    ) as r
+$$;
 comment on function ops.usual_duration is
 'Median duration of the last 20 runs of a job, by then, that found something to do; NULL where there was none.';
 
 create or replace function ops.followed_at(job text, since timestamptz, moment timestamptz) returns timestamptz
 language sql stable
-begin atomic
+as $$
     select min(r.finished_at)
     from ops.etl_runs as r
     where
-        r.job = followed_at.job and r.status = 'DONE' and r.started_at >= since and r.finished_at <= moment;
-end;
+        r.job = followed_at.job and r.status = 'DONE' and r.started_at >= since and r.finished_at <= moment
+$$;
 comment on function ops.followed_at is
 'When a job had, by then, first followed what was there at `since`: the end of the first run that began later.';
 
@@ -80,7 +81,7 @@ returns table (
     ready_at timestamptz
 )
 language sql stable set timezone = 'UTC'
-begin atomic
+as $$
     with rules as (
         select
             r.*,
@@ -113,7 +114,7 @@ begin atomic
     -- is forgotten: it was the first that ended after it came.
     contents as (
         select
-            split_part(l.path, '/', 1) as source,
+            s.source,
             coalesce(l.batch_id, l.snapshot_date::text) as slot,
             l.batch_id,
             l.at,
@@ -122,7 +123,7 @@ begin atomic
                     select min(r.finished_at)
                     from ops.etl_runs as r
                     where
-                        r.job = case when l.batch_id is null then 'ingest ' || split_part(l.path, '/', 1) else 'gold' end
+                        r.job = case when l.batch_id is null then 'ingest ' || s.source else 'gold' end
                         and r.status = 'DONE' and r.finished_at >= l.at
                 )
                 when l.settled_run is not null then coalesce((
@@ -130,13 +131,14 @@ begin atomic
                     from ops.etl_runs as r
                     where
                         r.run_id = l.settled_run and r.status = 'DONE'
-                        and r.job in ('gold', 'ingest ' || split_part(l.path, '/', 1))
+                        and r.job in ('gold', 'ingest ' || s.source)
                     -- a file without new rows is settled by the job that loads it
                     order by (r.job = 'gold') = (l.batch_id is not null and l.rows > 0) desc
                     limit 1
                 ), l.at)
             end as settled_at
         from ops.landed_files as l
+        cross join lateral (select split_part(l.path, '/', 1) as source) as s
         where (l.status = 'LOADED' or l.reason = 'REPLACED') and l.at <= moment
     ),
 
@@ -147,8 +149,8 @@ begin atomic
         from contents as c
         cross join judged as j
         where
-            c.at <= j.deadline_at
-            and c.at between ops.window_end(c.batch_id) - interval '4 hours' and ops.window_end(c.batch_id) + j.look_back
+            c.at <= j.deadline_at and c.at >= ops.window_end(c.batch_id) - interval '4 hours'
+            and c.at <= ops.window_end(c.batch_id) + j.look_back
     ),
 
     needed as (
@@ -217,8 +219,8 @@ begin atomic
         f.ready_at
     from filled as f
     cross join judged as j
-    cross join operation as o;
-end;
+    cross join operation as o
+$$;
 comment on function ops.sla_needs is
 'What a business day needs, window by window and snapshot by snapshot, and when each had been worked in, by `moment`.';
 
@@ -237,7 +239,7 @@ returns table (
     missing text
 )
 language sql stable security definer set search_path = pg_catalog set timezone = 'UTC'
-begin atomic
+as $$
     with views (view_name, shows_facts, follows_star, follows_detection) as (
         values
         ('bi.revenue_by_month', true, false, false),
@@ -265,9 +267,9 @@ begin atomic
             max(n.ready_at) as ready_at,
             max(n.ready_at) filter (where n.source <> 'transactions') as masters_at,
             greatest(moment, max(n.due_at) filter (where n.ready_at is null)) as starts_at,
-            array_agg(
-                case when n.source = 'transactions' and n.standing = 'not settled' then 'gold' else 'ingest ' || n.source end
-            ) filter (where n.ready_at is null) as jobs
+            array_agg('ingest ' || n.source) filter (
+                where n.ready_at is null and not (n.source = 'transactions' and n.standing = 'not settled')
+            ) as jobs
         from views as v
         inner join needs as n on v.shows_facts or n.source = 'products'
         group by
@@ -294,7 +296,8 @@ begin atomic
             end as gold_at
         ) as g
         cross join lateral (
-            select case when l.follows_star then ops.followed_at('star', g.gold_at, moment) else g.gold_at end as star_at
+            select case when l.follows_star then ops.followed_at('star', g.gold_at, moment) else g.gold_at end
+                as star_at
         ) as s
         cross join lateral (
             select case when l.follows_detection then ops.followed_at('detect', g.gold_at, moment) else g.gold_at end
@@ -363,8 +366,8 @@ begin atomic
             )
         end
     from estimated as e
-    order by e.view_name;
-end;
+    order by e.view_name
+$$;
 comment on function ops.sla is
 'The SLA by what was known at `moment`, a row a view. Of a past day too: ops.sla(now(), date) tells how it ended.';
 
@@ -387,5 +390,7 @@ comment on column bi.sla_status.state is
 comment on column bi.sla_status.fresh is 'Whether all that the day needs is there.';
 comment on column bi.sla_status.fresh_since is 'Since when.';
 comment on column bi.sla_status.deadline is 'When it must be fresh.';
-comment on column bi.sla_status.expected_at is 'When it will be, by how long the jobs that have yet to run usually take.';
-comment on column bi.sla_status.missing is 'What is missing for it: windows, snapshots, or the jobs that have not followed.';
+comment on column bi.sla_status.expected_at is
+'When it will be, by how long the jobs that have yet to run usually take.';
+comment on column bi.sla_status.missing is
+'What is missing for it: windows, snapshots, or the jobs that have not followed.';
