@@ -102,7 +102,8 @@ def sla_line(context: Context, views: Sequence[dict[str, Any]]) -> str:
     worst = min((view["state"] for view in views), key=_SLA_STATES.index)
     those = [view for view in views if view["state"] == worst]
     due = _local(context, those[0]["deadline"])
-    why = dict.fromkeys(view["missing"] or f"fresh since {_local(context, view['fresh_since'])}" for view in those)
+    told = [view["missing"] or f"fresh since {_local(context, view['fresh_since'])}" for view in those]
+    why = dict.fromkeys(part for text in told for part in text.split("; "))
     return f"{worst} ({len(those)} of {len(views)} views, due {due}): {'; '.join(why)}"
 
 
