@@ -110,47 +110,16 @@ as $$
         ) as c
     ),
 
-    -- contents that had been accepted by the moment. Of one that has been replaced since, the run that settled it
-    -- is forgotten: it was the first that ended after it came.
-    contents as (
-        select
-            s.source,
-            coalesce(l.batch_id, l.snapshot_date::text) as slot,
-            l.batch_id,
-            l.at,
-            case
-                when l.reason = 'REPLACED' then (
-                    select min(r.finished_at)
-                    from ops.etl_runs as r
-                    where
-                        r.job = case when l.batch_id is null then 'ingest ' || s.source else 'gold' end
-                        and r.status = 'DONE' and r.finished_at >= l.at
-                )
-                when l.settled_run is not null then coalesce((
-                    select r.finished_at
-                    from ops.etl_runs as r
-                    where
-                        r.run_id = l.settled_run and r.status = 'DONE'
-                        and r.job in ('gold', 'ingest ' || s.source)
-                    -- a file without new rows is settled by the job that loads it
-                    order by (r.job = 'gold') = (l.batch_id is not null and l.rows > 0) desc
-                    limit 1
-                ), l.at)
-            end as settled_at
-        from ops.landed_files as l
-        cross join lateral (select split_part(l.path, '/', 1) as source) as s
-        where (l.status = 'LOADED' or l.reason = 'REPLACED') and l.at <= moment
-    ),
-
     -- the warehouse is in operation since the first window that was loaded soon after it ended:
     -- where only history was ever loaded, there is no deadline to meet
     operation as (
-        select min(c.batch_id) as first_window
-        from contents as c
+        select min(l.batch_id) as first_window
+        from ops.landed_files as l
         cross join judged as j
         where
-            c.at <= j.deadline_at and c.at >= ops.window_end(c.batch_id) - interval '4 hours'
-            and c.at <= ops.window_end(c.batch_id) + j.look_back
+            (l.status = 'LOADED' or l.reason = 'REPLACED') and l.at <= least(moment, j.deadline_at)
+            and l.at >= ops.window_end(l.batch_id) - interval '4 hours'
+            and l.at <= ops.window_end(l.batch_id) + j.look_back
     ),
 
     needed as (
@@ -176,6 +145,39 @@ as $$
             j.masters_due_at
         from judged as j
         cross join (values ('products'), ('countries')) as m (source)
+    ),
+
+    -- its contents that had been accepted by the moment. Of one that has been replaced since, the run that settled it
+    -- is forgotten: it was the first that ended after it came.
+    contents as (
+        select
+            s.source,
+            coalesce(l.batch_id, l.snapshot_date::text) as slot,
+            l.at,
+            case
+                when l.reason = 'REPLACED' then (
+                    select min(r.finished_at)
+                    from ops.etl_runs as r
+                    where
+                        r.job = case when l.batch_id is null then 'ingest ' || s.source else 'gold' end
+                        and r.status = 'DONE' and r.finished_at >= l.at
+                )
+                when l.settled_run is not null then coalesce((
+                    select r.finished_at
+                    from ops.etl_runs as r
+                    where
+                        r.run_id = l.settled_run and r.status = 'DONE'
+                        and r.job in ('gold', 'ingest ' || s.source)
+                    -- a file without new rows is settled by the job that loads it
+                    order by (r.job = 'gold') = (l.batch_id is not null and l.rows > 0) desc
+                    limit 1
+                ), l.at)
+            end as settled_at
+        from ops.landed_files as l
+        cross join lateral (select split_part(l.path, '/', 1) as source) as s
+        where
+            (l.status = 'LOADED' or l.reason = 'REPLACED') and l.at <= moment
+            and coalesce(l.batch_id, l.snapshot_date::text) in (select n.slot from needed as n)
     ),
 
     -- of several contents those count that came by the deadline, or the first one where all came later
@@ -305,22 +307,26 @@ as $$
         ) as d
     ),
 
+    usual as materialized (
+        select
+            u.job,
+            ops.usual_duration(u.job, moment) as duration
+        from (values
+            ('ingest products'), ('ingest countries'), ('ingest transactions'), ('gold'), ('star'), ('detect')
+        ) as u (job)
+    ),
+
     estimated as (
         select
             f.*,
             case when f.fresh_since is null then f.starts_at + coalesce((
-                select sum(ops.usual_duration(j.job, moment))
-                from (
-                    select unnest(f.jobs) as job
-                    union
-                    select t.job
-                    from (values
-                        ('gold', f.gold_at is null and f.shows_facts),
-                        ('star', f.star_at is null and f.follows_star),
-                        ('detect', f.detected_at is null and f.follows_detection)
-                    ) as t (job, waits)
-                    where t.waits
-                ) as j
+                select sum(u.duration)
+                from usual as u
+                where
+                    u.job = any(f.jobs)
+                    or (u.job = 'gold' and f.shows_facts and f.gold_at is null)
+                    or (u.job = 'star' and f.follows_star and f.star_at is null)
+                    or (u.job = 'detect' and f.follows_detection and f.detected_at is null)
             ), interval '0') end as expected_at
         from followed as f
     )

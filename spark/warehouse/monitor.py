@@ -102,9 +102,9 @@ def sla_line(context: Context, views: Sequence[dict[str, Any]]) -> str:
     worst = min((view["state"] for view in views), key=_SLA_STATES.index)
     those = [view for view in views if view["state"] == worst]
     due = _local(context, those[0]["deadline"])
-    told = [view["missing"] or f"fresh since {_local(context, view['fresh_since'])}" for view in those]
-    why = dict.fromkeys(part for text in told for part in text.split("; "))
-    return f"{worst} ({len(those)} of {len(views)} views, due {due}): {'; '.join(why)}"
+    missing = dict.fromkeys(part for view in those if view["missing"] for part in view["missing"].split("; "))
+    why = "; ".join(missing) or f"fresh since {_local(context, max(view['fresh_since'] for view in those))}"
+    return f"{worst} ({len(those)} of {len(views)} views, due {due}): {why}"
 
 
 def _missed(views: Sequence[dict[str, Any]]) -> int:
