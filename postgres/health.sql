@@ -6,22 +6,35 @@ with jobs (place, job) as (
     (6, 'baselines'), (7, 'detect'), (8, 'alerts'), (9, 'maintain')
 ),
 
-runs as (
+recent as (
     select
-        r.*,
+        j.job,
+        r.run_id,
+        r.started_at,
+        r.status,
+        r.rows_in,
+        r.rows_fact,
+        r.rows_error,
+        r.rows_duplicate,
         r.detail ->> 'error' as error,
         r.finished_at - r.started_at as duration,
-        row_number() over (partition by r.job order by r.started_at desc) as age
-    from ops.etl_runs as r
+        row_number() over (partition by j.job order by r.started_at desc) as age
+    from jobs as j
+    cross join lateral (
+        select l.*
+        from ops.etl_runs as l
+        where l.job = j.job
+        order by l.started_at desc
+        limit 20
+    ) as r
 ),
 
-history as (
+failures as (
     select
         r.job,
-        max(r.finished_at) filter (where r.status = 'DONE') as last_success_at,
         ops.usual_duration(r.job, now()) as usual_duration,
-        count(*) filter (where r.age <= 20 and r.status in ('FAILED', 'KILLED')) as recent_failures
-    from runs as r
+        count(*) filter (where r.status in ('FAILED', 'KILLED')) as recent_failures
+    from recent as r
     group by r.job
 ),
 
@@ -103,7 +116,7 @@ select
     r.error as last_error,
     r.duration as last_duration,
     h.usual_duration,
-    h.last_success_at,
+    s.finished_at as last_success_at,
     r.rows_in,
     r.rows_fact,
     r.rows_error,
@@ -117,8 +130,15 @@ select
     e.open_errors_over_a_day,
     e.open_errors_over_a_week
 from jobs as j
-left join runs as r on j.job = r.job and r.age = 1
-left join history as h on j.job = h.job
+left join recent as r on j.job = r.job and r.age = 1
+left join failures as h on j.job = h.job
+left join lateral (
+    select l.finished_at
+    from ops.etl_runs as l
+    where l.job = j.job and l.status = 'DONE'
+    order by l.started_at desc
+    limit 1
+) as s on true
 left join backlog as b on j.job = b.job
 left join refused as f on j.job = f.job
 left join errors as e on j.job = e.job
