@@ -345,7 +345,7 @@ as $$
         e.fresh_since is not null,
         e.fresh_since,
         e.deadline,
-        e.expected_at,
+        case when e.in_operation then e.expected_at end,
         case
             when e.fresh_since is not null then null
             when not e.in_operation then 'no window has been loaded soon after it ended: the SLA begins with the first'
@@ -397,6 +397,6 @@ comment on column bi.sla_status.fresh is 'Whether all that the day needs is ther
 comment on column bi.sla_status.fresh_since is 'Since when.';
 comment on column bi.sla_status.deadline is 'When it must be fresh.';
 comment on column bi.sla_status.expected_at is
-'When it will be, by how long the jobs that have yet to run usually take.';
+'When it will be, if the jobs that it waits for begin now, or once their files are due, and take as long as usual.';
 comment on column bi.sla_status.missing is
 'What is missing for it: windows, snapshots, or the jobs that have not followed.';

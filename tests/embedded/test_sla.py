@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import psycopg2
 import pytest
 from harness import Home
+from small_shop import land_masters, land_sales, sale
 
 from jobs import init_warehouse
 from warehouse import cli, embedded, gold, landing, monitor
@@ -525,7 +526,7 @@ def test_a_file_that_was_rejected_and_came_again_late_is_late(ledger):
 def test_a_warehouse_that_holds_nothing_or_history_alone_has_no_deadline_yet(ledger):
     none = "no window has been loaded soon after it ended: the SLA begins with the first"
     assert ledger.state("2011-01-05 12:00") == "NOT_DUE"
-    assert set(ledger.missing("2011-01-05 12:00").values()) == {none}
+    assert {(v["missing"], v["expected_at"]) for v in ledger.sla("2011-01-05 12:00").values()} == {(none, None)}
     ledger.window("2010-12-20T08", at="2011-01-04 12:00")
     ledger.window("2011-01-07T08", at="2011-01-04 12:00")  # a future that a generator made
     assert ledger.state("2011-01-05 12:00") == "NOT_DUE"
@@ -628,6 +629,29 @@ def test_pipeline_health_tells_runs_and_backlog_a_line_a_job(ledger):
         ("alerts", *never, "mails to send", 1, ago[1], None, None, None, None),
         ("maintain", *never, None, None, None, None, None, None, None),
     ]  # fmt: skip
+
+
+@pytest.mark.spark
+def test_the_ledger_that_a_run_writes_makes_its_day_fresh(warehouse):
+    now = datetime.now(UTC)
+    today, ended = now.date(), now - timedelta(hours=4)
+    window = f"{ended:%Y-%m-%d}T{ended.hour // 4 * 4:02}"
+    context = warehouse.context()
+    hours = {ended.isoweekday(): (ended.hour // 4 * 4,), now.isoweekday(): (ended.hour // 4 * 4,)}
+    rules = replace(context.config.sla, deadline=time(23, 59), lead_minutes=1, business_days=hours)
+    monitor.follow_rules(Context(replace(context.config, timezone=ZoneInfo("UTC"), sla=rules)))
+
+    land_sales(warehouse, window, sale("T1", at=f"{ended:%Y-%m-%d %H}:00:00"))
+    warehouse.run()
+    judged = "select view_name, fresh, missing from ops.sla(clock_timestamp(), %s)"
+    missing = {name: text for name, fresh, text in warehouse.query(judged, (today,)) if not fresh}
+    assert missing == dict.fromkeys(EVERYTHING, f"countries of {today} not loaded; products of {today} not loaded") | {
+        "bi.price_history": f"products of {today} not loaded"
+    }
+    land_masters(warehouse, str(today))
+    warehouse.run()
+    assert {row[1:] for row in warehouse.query(judged, (today,))} == {(True, None)}
+    assert warehouse.query("select count(*) from ops.sla(clock_timestamp(), %s)", (today,)) == [(9,)]
 
 
 # --- The command ---
