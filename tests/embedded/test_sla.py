@@ -260,6 +260,31 @@ def test_a_star_that_ran_before_gold_followed_the_masters_has_not_followed(ledge
     assert ledger.states("2011-01-05 10:00") == dict.fromkeys(EVERYTHING, "MET") | dict.fromkeys(STAR | CASES, "MISSED")
 
 
+def test_a_gold_run_that_was_under_way_when_the_masters_came_has_not_followed_them(ledger):
+    for window in TUESDAY:
+        ledger.window(window)
+    ledger.masters(WEDNESDAY)
+    ledger.run("gold", "2011-01-05 06:01", 5)
+    assert ledger.missing("2011-01-05 09:00")["bi.revenue_by_month"] == (
+        "Gold has not followed the products and countries"
+    )
+    ledger.run("gold", "2011-01-05 06:02", 5)
+    assert ledger.states("2011-01-05 06:07")["bi.revenue_by_month"] == "MET"
+
+
+def test_where_one_run_did_all_the_jobs_each_file_is_settled_by_the_job_that_does_it(ledger):
+    """As `warehouse run` writes it: products at 06:02, transactions at 06:20, of the run that ended gold at 06:30."""
+    ledger.masters(WEDNESDAY)
+    run = ledger.run("ingest transactions", "2011-01-05 06:19", 1)
+    ledger.run("gold", "2011-01-05 06:21", 9)
+    ledger.query("update ops.etl_runs set run_id = %s", run)
+    ledger.query("update ops.landed_files set settled_run = %s", run)
+    ledger.file("transactions/transactions_2011-01-04T16.csv", instant("2011-01-05 06:20"), run)
+    assert ledger.missing("2011-01-05 06:25")["bi.revenue_by_month"] == "window 2011-01-04T16 not settled"
+    assert ledger.missing("2011-01-05 06:25")["bi.price_history"] == "the star schema has not followed"
+    assert ledger.sla("2011-01-05 06:30")["bi.revenue_by_month"]["fresh_since"][11:16] == "06:30"
+
+
 def test_complete_at_the_very_deadline_is_met_and_a_moment_later_missed(ledger):
     ledger.good_day(WEDNESDAY, *TUESDAY)
     ends = "update ops.etl_runs set started_at = %s, finished_at = %s where job = 'star'"
