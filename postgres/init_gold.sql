@@ -4,4 +4,6 @@
 \ir anomalies.sql
 \ir settle.sql
 \ir star_feed.sql
+\ir sla.sql
+\ir health.sql
 \ir roles.sql

@@ -2,7 +2,7 @@
 
 import zlib
 
-from warehouse import gold, lake, ledger
+from warehouse import gold, lake, ledger, monitor
 from warehouse.ledger import Outcome
 from warehouse.session import Context
 
@@ -17,7 +17,7 @@ def run(context: Context, reset: bool = False) -> Outcome:
     for source in context.config.sources:
         lake.make_folder(context.spark, f"{context.config.landing_uri}/{source}")
     ledger.move_watermark(context.gold, "init", fingerprint())
-    context.gold.commit()
+    monitor.follow_rules(context)
     return Outcome("init", "dropped and created" if reset else "created or upgraded")
 
 

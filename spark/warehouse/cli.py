@@ -34,7 +34,7 @@ from jobs import (
     refresh_baselines,
     send_alerts,
 )
-from warehouse import cases, embedded, landing, monitor
+from warehouse import cases, embedded, gold, landing, monitor
 from warehouse.config import load
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.faults import explain
@@ -154,7 +154,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--from", dest="first", type=_day, required=True, metavar="D", help="first day (UTC)")
     added.add_argument("--to", dest="last", type=_day, required=True, metavar="D", help="last day (UTC)")
     with_options(added)
-    with_options(command("status", _status, "runs, freshness and backlog"))
+    with_options(command("status", _status, "runs, freshness, SLA and backlog; exit code 1 where the SLA was missed"))
+    added = command("sla", _sla, "which views are fresh; exit code 1 where the SLA was missed")
+    added.add_argument("--at", type=_instant, metavar="T", help="as it was known then (UTC; default: now)")
+    with_options(added)
     command("gold-url", _gold_url, "print how to connect to Gold")
     added = command("sql", _sql, "one query on the lake")
     added.add_argument("query")
@@ -198,11 +201,19 @@ def _report(options: Any, outcomes: Sequence[Outcome]) -> int:
 
 def _ready(context: Context) -> None:
     """A home that was never set up, or by another version, is set up; a cluster must have been, by `init`."""
+    if _is_set_up(context):
+        monitor.follow_rules(context)
+    else:
+        init_warehouse.run(context)
+
+
+def _is_set_up(context: Context) -> bool:
+    """Whether it was set up by this version. Raises UsageError where it was not and nobody but `init` may do so."""
     if monitor.is_initialised(context, init_warehouse.fingerprint()):
-        return
+        return True
     if not context.config.embedded:
         raise UsageError("the warehouse has not been set up by this version: run scripts/run_setup.sh (warehouse init)")
-    init_warehouse.run(context)
+    return False
 
 
 def _init(context: Context, options: Any) -> int:
@@ -326,6 +337,13 @@ def months(first: date, last: date) -> list[tuple[date, date]]:
 def _status(context: Context, options: Any) -> int:
     _ready(context)
     return monitor.show_status(context, options.json)
+
+
+def _sla(context: Context, options: Any) -> int:
+    if not _is_set_up(context):
+        gold.create(context)  # all that is asked here, and no reason to start Spark
+    monitor.follow_rules(context)
+    return monitor.show_sla(context, options.at or context.clock(), options.json)
 
 
 def _gold_url(context: Context, options: Any) -> int:

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime, time
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from warehouse.rules import anomalies
 
 PROJECT = Path(__file__).resolve().parents[2]
 SOURCES = ("transactions", "products", "countries")
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 T = TypeVar("T")
 
 
@@ -59,6 +60,21 @@ class Mail:
 
 
 @dataclass(frozen=True)
+class Sla:
+    """By when the views must be fresh (`deadline` and `masters_due` are local times of day).
+
+    `business_days`: weekday (1 is Monday) → first hours (UTC) of the windows that bring a file.
+    """
+
+    deadline: time
+    masters_due: time
+    lead_minutes: int
+    look_back_days: int
+    business_days: Mapping[int, tuple[int, ...]]
+    holidays: tuple[date, ...]
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that a run depends on besides its data.
 
@@ -80,6 +96,7 @@ class Config:
     anomaly_method: anomalies.Method
     lookback_days: int
     mail: Mail
+    sla: Sla
     keep_snapshots_days: int
     keep_resolved_days: int
     target_file_bytes: int
@@ -119,10 +136,11 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
         return _with_password(url, password) if url and password else url
 
     gold_url = gold("GOLD", None)
+    sources = {name: rule(f"sources.{name}", partial(_source, name)) for name in SOURCES}
     return Config(
         home=home,
         landing_uri=(environment.get("LANDING_URI") or f"file://{home}/landing").rstrip("/"),
-        sources={name: rule(f"sources.{name}", partial(_source, name)) for name in SOURCES},
+        sources=sources,
         gold_url=gold_url,
         gold_admin_url=gold("GOLD_ADMIN", gold_url),
         timezone=variable("WAREHOUSE_TIMEZONE", ZoneInfo, "Europe/London"),
@@ -146,6 +164,14 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
             case_url=rule("alerts.case_url", str),
             retry_seconds=rule("alerts.retry_seconds", lambda waits: tuple(map(_seconds, waits))),
             digest=rule("alerts.digest", _weekday),
+        ),
+        sla=Sla(
+            deadline=rule("sla.deadline", _time_of_day),
+            masters_due=rule("sla.masters_due", _time_of_day),
+            lead_minutes=rule("sla.lead_minutes", _whole_number),
+            look_back_days=rule("sla.look_back_days", _whole_number),
+            business_days=rule("sla.business_days", partial(_business_days, sources["transactions"].window_hours)),
+            holidays=rule("sla.holidays", _dates),
         ),
         keep_snapshots_days=rule("maintenance.keep_snapshots_days", _whole_number),
         keep_resolved_days=rule("maintenance.keep_resolved_days", _whole_number),
@@ -283,6 +309,33 @@ def _weekday(name: object) -> int | None:
     if name not in WEEKDAYS:
         raise ValueError(f"{name!r} is neither never nor one of {', '.join(WEEKDAYS)}")
     return WEEKDAYS.index(str(name))
+
+
+def _time_of_day(value: object) -> time:
+    if not isinstance(value, str) or not re.fullmatch(r"\d\d:\d\d", value, re.ASCII):
+        raise ValueError(f'{value} is not a time of day such as "10:00", in quotes')
+    return time.fromisoformat(value)
+
+
+def _business_days(window_hours: tuple[int, ...], days: Mapping[str, Any]) -> dict[int, tuple[int, ...]]:
+    if not days:
+        raise ValueError("there is no weekday in it")
+    unknown = sorted({str(day) for day in days} - set(WEEKDAYS))
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)} is none of {', '.join(WEEKDAYS)}")
+    for day, hours in days.items():
+        if not isinstance(hours, list) or not set(hours) <= set(window_hours):
+            raise ValueError(f"{day}: {hours} is not a list of hours at which windows start, {list(window_hours)}")
+    return {WEEKDAYS.index(day) + 1: tuple(sorted(set(hours))) for day, hours in days.items()}
+
+
+def _dates(values: object) -> tuple[date, ...]:
+    if not isinstance(values, list):
+        raise ValueError(f"{values} is not a list of dates")
+    for value in values:
+        if not isinstance(value, date) or isinstance(value, datetime):
+            raise ValueError(f"{value} is not a date such as 2026-12-25")
+    return tuple(sorted(set(values)))
 
 
 def _tls(text: str) -> str:

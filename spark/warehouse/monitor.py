@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg2
+from psycopg2.extras import Json
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from rich.console import Console
@@ -45,6 +46,15 @@ select coalesce(sum(rows_in), 0)::bigint as landed, coalesce(sum(rows_fact), 0):
     coalesce(sum(rows_error), 0)::bigint as errors, coalesce(sum(rows_duplicate), 0)::bigint as duplicates
 from ops.etl_runs where job = 'gold'
 """
+_SLA_RULES = """
+insert into ops.sla_rules as r (time_zone, deadline, masters_due, lead, look_back, windows, holidays)
+values (%s, %s, %s, make_interval(mins => %s), make_interval(days => %s), %s, %s::date[])
+on conflict (only_row) do update set
+    time_zone = excluded.time_zone, deadline = excluded.deadline, masters_due = excluded.masters_due,
+    lead = excluded.lead, look_back = excluded.look_back, windows = excluded.windows, holidays = excluded.holidays
+where r is distinct from excluded
+"""
+_SLA_STATES = ("MISSED", "AT_RISK", "NOT_DUE", "MET", "NOT_A_BUSINESS_DAY")
 
 
 def is_initialised(context: Context, fingerprint: int) -> bool:
@@ -62,12 +72,59 @@ def is_initialised(context: Context, fingerprint: int) -> bool:
         raise
 
 
+def follow_rules(context: Context) -> None:
+    """Bring the SLA's rules in Gold, by which its views judge, to where the configuration stands; commits."""
+    rules = context.config.sla
+    values = (rules.deadline, rules.masters_due, rules.lead_minutes, rules.look_back_days, Json(rules.business_days))
+    with context.gold.cursor() as cursor:
+        cursor.execute(_SLA_RULES, (context.config.timezone.key, *values, list(rules.holidays)))
+    context.gold.commit()
+
+
+def sla(context: Context, at: datetime) -> list[dict[str, Any]]:
+    """The views with their states by what was known at an instant (the columns of bi.sla_status)."""
+    return _rows(context, "select * from ops.sla(%s)", (at,))
+
+
+def show_sla(context: Context, at: datetime, as_json: bool) -> int:
+    """Print a line a view, and say so where one is late or will be; 1 where one was missed."""
+    views = sla(context, at)
+    if as_json:
+        print(json.dumps(views, default=str))
+    else:
+        columns = ("view_name", "state", "deadline", "fresh_since", "expected_at", "missing")
+        show_rows(columns, [tuple(_local(context, view[column]) for column in columns) for view in views], False)
+    if any(view["state"] in ("MISSED", "AT_RISK") for view in views):
+        context.say(f"sla: {sla_line(context, views)}")
+    return _missed(views)
+
+
+def sla_line(context: Context, views: Sequence[dict[str, Any]]) -> str:
+    """The worst state, how many views are in it, and why."""
+    worst = min((view["state"] for view in views), key=_SLA_STATES.index)
+    those = [view for view in views if view["state"] == worst]
+    due = _local(context, those[0]["deadline"])
+    missing = dict.fromkeys(part for view in those if view["missing"] for part in view["missing"].split("; "))
+    why = "; ".join(missing) or f"fresh since {_local(context, max(view['fresh_since'] for view in those))}"
+    return f"{worst} ({len(those)} of {len(views)} views, due {due}): {why}"
+
+
+def _missed(views: Sequence[dict[str, Any]]) -> int:
+    return int(any(view["state"] == "MISSED" for view in views))
+
+
+def _local(context: Context, value: Any) -> Any:
+    """An instant as the clocks of the warehouse's time zone show it."""
+    return f"{value.astimezone(context.config.timezone):%Y-%m-%d %H:%M %Z}" if isinstance(value, datetime) else value
+
+
 def status(context: Context) -> dict[str, Any]:
-    """Runs, freshness, backlog and books, as one document."""
+    """Runs, freshness, SLA, backlog and books, as one document."""
     backlog = _rows(context, _BACKLOG)[0]
     document = {
         "runs": _rows(context, _RUNS),
         "freshness": _rows(context, _FRESHNESS)[0],
+        "sla": sla(context, context.clock()),
         "backlog": backlog,
         "books": _rows(context, _BOOKS)[0],
     }
@@ -82,16 +139,18 @@ def status(context: Context) -> dict[str, Any]:
 
 
 def show_status(context: Context, as_json: bool) -> int:
+    """Print the status; 1 where today's SLA was missed."""
     document = status(context)
     if as_json:
         print(json.dumps(document, default=str))
-        return 0
+        return _missed(document["sla"])
     runs = document["runs"]
     show_rows(list(runs[0]) if runs else ["job"], [tuple(map(_to_the_second, run.values())) for run in runs], False)
     for part in ("freshness", "backlog", "books"):
         told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in document[part].items())
         print(f"{part}: {told}")
-    return 0
+    print(f"sla: {sla_line(context, document['sla'])}")
+    return _missed(document["sla"])
 
 
 def _to_the_second(value: Any) -> Any:
@@ -140,6 +199,6 @@ def rows(context: Context, statement: str, arguments: Any = None) -> tuple[list[
         return [column.name for column in cursor.description or ()], cursor.fetchall()
 
 
-def _rows(context: Context, statement: str) -> list[dict[str, Any]]:
-    names, found = rows(context, statement)
+def _rows(context: Context, statement: str, arguments: Any = None) -> list[dict[str, Any]]:
+    names, found = rows(context, statement, arguments)
     return [dict(zip(names, row, strict=True)) for row in found]

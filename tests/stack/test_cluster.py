@@ -144,6 +144,14 @@ def test_stewards_are_told_by_a_mail_server_on_the_network(stack: Stack, tmp_pat
     )
 
 
+def test_the_sla_is_told_by_its_wrapper_and_history_alone_has_no_deadline(stack: Stack) -> None:
+    said = stack.script("check_sla.sh", "--json")
+    assert (said.returncode, said.stderr) == (0, ""), said
+    assert {view["state"] for view in json.loads(said.stdout)} <= {"NOT_DUE", "NOT_A_BUSINESS_DAY"}
+    wrong = stack.script("check_sla.sh", "--at", "ten")
+    assert wrong.returncode == 2 and "'ten' is not a time" in wrong.stderr
+
+
 def test_past_runs_are_in_the_history_by_job_and_run_id(stack: Stack) -> None:
     port = stack.settings["SPARK_HISTORY_PORT"]
 

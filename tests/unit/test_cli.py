@@ -58,7 +58,7 @@ def test_help_names_the_commands_and_the_exit_codes(capsys):
     assert "Exit codes: 0 done; 1 failed" in said
     for command in (
         *("init", "ingest", "gold", "star", "baselines", "detect", "alerts", "anomalies", "run", "backfill", "status"),
-        *("gold-url", "sql", "maintain"),
+        *("sla", "gold-url", "sql", "maintain"),
     ):
         assert re.search(rf"^    {command}\b", said, re.MULTILINE)
 
@@ -76,6 +76,8 @@ def test_options_are_read_and_have_their_defaults():
         "last": date(2011, 2, 1),
         "json": False,
     }
+    assert options("sla") == {"at": None, "json": False}
+    assert options("sla", "--at", "2011-07-04T10:00+01:00")["at"] == datetime(2011, 7, 4, 9, tzinfo=UTC)
     assert options("init") == {"reset": False}
     assert options("init", "--reset") == {"reset": True}
 

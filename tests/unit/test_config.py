@@ -1,13 +1,14 @@
 """Settings: where they come from, which wins, and what is said of a wrong one."""
 
 import copy
+from datetime import date, datetime, time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
 
-from warehouse.config import PROJECT, Config, Mail, load
+from warehouse.config import PROJECT, Config, Mail, Sla, load
 from warehouse.errors import UsageError
 from warehouse.parsing import Column
 from warehouse.rules.anomalies import Robust, ZScore
@@ -74,6 +75,7 @@ def test_without_any_setting_the_home_is_below_the_current_folder_and_embedded(t
             retry_seconds=(1.0, 4.0),
             digest=None,
         ),
+        sla=config.sla,
         keep_snapshots_days=7,
         keep_resolved_days=92,
         run_id="",
@@ -99,6 +101,24 @@ def test_the_sources_are_those_of_the_contract(tmp_path):
     }
     assert sources["products"].columns[3] == Column("unit_price", "money", True)
     assert sources["countries"].key == "country_id"
+
+
+def test_the_sla_is_ten_o_clock_on_every_day_but_saturday_and_no_night_brings_a_file(tmp_path):
+    day = (8, 12, 16)
+    assert load({}, tmp_path).sla == Sla(
+        deadline=time(10),
+        masters_due=time(6),
+        lead_minutes=45,
+        look_back_days=7,
+        business_days={1: day, 2: day, 3: day, 4: day, 5: day, 7: (8, 12)},
+        holidays=(),
+    )
+
+
+def test_holidays_are_dates(tmp_path):
+    rules = changed("sla.holidays", [date(2011, 12, 26), date(2011, 12, 25), date(2011, 12, 25)])
+    config = load({"WAREHOUSE_CONFIG": with_rules(tmp_path, rules)}, tmp_path)
+    assert config.sla.holidays == (date(2011, 12, 25), date(2011, 12, 26))
 
 
 def test_the_environment_wins_over_the_env_file(tmp_path):
@@ -258,8 +278,8 @@ def test_a_file_of_rules_that_cannot_be_read_is_told_in_one_line(tmp_path, conte
     ["sources", "sources.transactions", "sources.products", "sources.countries", "limits", "limits.file_bytes",
      "locks.wait_seconds", "maintenance", "maintenance.keep_snapshots_days", "maintenance.target_file_bytes",
      "maintenance.keep_resolved_days", "anomaly", "anomaly.lookback_days", "alerts", "alerts.at_most",
-     "alerts.case_url",
-     "alerts.retry_seconds", "alerts.digest"],
+     "alerts.case_url", "alerts.retry_seconds", "alerts.digest", "sla", "sla.deadline", "sla.masters_due",
+     "sla.lead_minutes", "sla.look_back_days", "sla.business_days", "sla.holidays"],
 )  # fmt: skip
 def test_a_missing_rule_is_named(tmp_path, name):
     path = with_rules(tmp_path, changed(name, None))
@@ -291,6 +311,26 @@ def test_a_missing_rule_is_named(tmp_path, name):
         ("alerts.retry_seconds", [1, -1]),
         ("alerts.retry_seconds", 5),
         ("alerts.digest", "someday"),
+        ("sla.deadline", 600),
+        ("sla.deadline", "24:00"),
+        ("sla.deadline", "10"),
+        ("sla.deadline", "10:00:30"),
+        ("sla.masters_due", "early"),
+        ("sla.masters_due", ["06:00"]),
+        ("sla.lead_minutes", 0),
+        ("sla.lead_minutes", "some"),
+        ("sla.look_back_days", 0.5),
+        ("sla.business_days", {}),
+        ("sla.business_days", ["Monday"]),
+        ("sla.business_days", {"Mon": [8]}),
+        ("sla.business_days", {1: [8]}),
+        ("sla.business_days", {"Monday": 8}),
+        ("sla.business_days", {"Monday": [9]}),
+        ("sla.business_days", {"Monday": None}),
+        ("sla.business_days", {"Monday": [[8]]}),
+        ("sla.holidays", "2011-12-25"),
+        ("sla.holidays", ["2011-12-25"]),
+        ("sla.holidays", [datetime(2011, 12, 25, 10)]),  # noqa: DTZ001 - as YAML reads one
         ("spark", ["spark.driver.memory"]),
         ("sources.products", "products.csv"),
         ("sources.products", {"key": "stock_code"}),
@@ -324,7 +364,7 @@ def test_mails_have_their_settings_and_an_empty_file_of_certificates_is_none(tmp
             "SMTP_CA_FILE": str(tmp_path / "ca.pem"),
             "ALERT_FROM": "robot@shop.example",
             "ALERT_TO": "anna@shop.example, bert@shop.example,anna@shop.example",
-            "WAREHOUSE_CONFIG": with_rules(tmp_path, changed("alerts.digest", "friday")),
+            "WAREHOUSE_CONFIG": with_rules(tmp_path, changed("alerts.digest", "Friday")),
         },
         tmp_path,
     ).mail
@@ -333,6 +373,13 @@ def test_mails_have_their_settings_and_an_empty_file_of_certificates_is_none(tmp
     )
     assert (mail.ca_file, mail.sender, mail.digest) == (None, "robot@shop.example", 4)
     assert mail.recipients == ("anna@shop.example", "bert@shop.example")
+
+
+def test_a_deadline_that_yaml_reads_as_a_number_is_told_to_be_put_in_quotes(tmp_path):
+    path = with_rules(tmp_path, changed("sla.deadline", "10:00").replace("'10:00'", "10:00"))
+    assert complaint(tmp_path, WAREHOUSE_CONFIG=path) == (
+        f'{path}: sla.deadline is wrong: 600 is not a time of day such as "10:00", in quotes'
+    )
 
 
 def test_a_section_that_is_no_section_is_told_by_the_rule_missing_in_it(tmp_path):
