@@ -55,13 +55,17 @@ $$;
 comment on function ops.usual_duration is
 'Median duration of the last 20 runs of a job, by then, that found something to do; NULL where there was none.';
 
-create or replace function ops.followed_at(job text, since timestamptz, moment timestamptz) returns timestamptz
+create or replace function ops.followed_at(
+    job text, since timestamptz, moment timestamptz, replayed boolean
+) returns timestamptz
 language sql stable
 as $$
-    select min(r.finished_at)
+    select case
+        when not replayed then min(r.finished_at) filter (where r.started_at >= since and r.finished_at <= moment)
+        when max(r.started_at) >= (select max(l.at) from ops.landed_files as l where l.status = 'LOADED') then since
+    end
     from ops.etl_runs as r
-    where
-        r.job = followed_at.job and r.status = 'DONE' and r.started_at >= since and r.finished_at <= moment
+    where r.job = followed_at.job and r.status = 'DONE'
 $$;
 comment on function ops.followed_at is
 'When a job had, by then, first followed what was there at `since`: the end of the first run that began later.';
@@ -74,6 +78,7 @@ returns table (
     business_day date,
     deadline timestamptz,
     in_operation boolean,
+    replayed boolean,
     source text,
     slot text,
     due_at timestamptz,
@@ -110,16 +115,38 @@ as $$
         ) as c
     ),
 
-    -- the warehouse is in operation since the first window that was loaded soon after it ended:
-    -- where only history was ever loaded, there is no deadline to meet
-    operation as (
-        select min(l.batch_id) as first_window
+    windows as (
+        select
+            l.batch_id,
+            l.at,
+            ops.window_end(l.batch_id) as ends_at,
+            l.at >= ops.window_end(l.batch_id) - interval '4 hours'
+            and l.at <= ops.window_end(l.batch_id) + j.look_back as in_time
         from ops.landed_files as l
         cross join judged as j
-        where
-            (l.status = 'LOADED' or l.reason = 'REPLACED') and l.at <= least(moment, j.deadline_at)
-            and l.at >= ops.window_end(l.batch_id) - interval '4 hours'
-            and l.at <= ops.window_end(l.batch_id) + j.look_back
+        where l.batch_id is not null and (l.status = 'LOADED' or l.reason = 'REPLACED')
+    ),
+
+    -- the warehouse is in operation since the first window that was loaded soon after it ended. Where only history was
+    -- ever loaded, its own days are judged as if each file had come, and each job had run, when it was due;
+    -- other days have no deadline
+    operation as (
+        select
+            o.first_in_time is null as replayed,
+            case
+                when o.first_in_time is not null then o.first_by_then
+                when o.begins_at <= j.deadline_at and o.ends_at > j.deadline_at - j.look_back then o.first_window
+            end as first_window
+        from judged as j
+        cross join lateral (
+            select
+                min(w.batch_id) filter (where w.in_time) as first_in_time,
+                min(w.batch_id) filter (where w.in_time and w.at <= least(moment, j.deadline_at)) as first_by_then,
+                min(w.batch_id) as first_window,
+                min(w.ends_at) as begins_at,
+                max(w.ends_at) as ends_at
+            from windows as w
+        ) as o
     ),
 
     needed as (
@@ -152,9 +179,10 @@ as $$
     contents as (
         select
             s.source,
-            coalesce(l.batch_id, l.snapshot_date::text) as slot,
-            l.at,
+            n.slot,
+            case when o.replayed then n.due_at else l.at end as at,
             case
+                when o.replayed then case when l.settled_run is not null then n.due_at end
                 when l.reason = 'REPLACED' then (
                     select min(r.finished_at)
                     from ops.etl_runs as r
@@ -174,10 +202,12 @@ as $$
                 ), l.at)
             end as settled_at
         from ops.landed_files as l
+        cross join operation as o
         cross join lateral (select split_part(l.path, '/', 1) as source) as s
+        inner join needed as n on s.source = n.source and coalesce(l.batch_id, l.snapshot_date::text) = n.slot
         where
-            (l.status = 'LOADED' or l.reason = 'REPLACED') and l.at <= moment
-            and coalesce(l.batch_id, l.snapshot_date::text) in (select n.slot from needed as n)
+            (l.status = 'LOADED' or l.reason = 'REPLACED' and not o.replayed)
+            and case when o.replayed then n.due_at else l.at end <= moment
     ),
 
     -- of several contents those count that came by the deadline, or the first one where all came later
@@ -204,6 +234,7 @@ as $$
         j.business_day,
         j.deadline_at,
         o.first_window is not null,
+        o.replayed,
         f.source,
         f.slot,
         f.due_at,
@@ -265,6 +296,7 @@ as $$
             n.business_day,
             n.deadline,
             n.in_operation,
+            n.replayed,
             bool_and(n.ready_at is not null) as complete,
             max(n.ready_at) as ready_at,
             max(n.ready_at) filter (where n.source <> 'transactions') as masters_at,
@@ -276,7 +308,7 @@ as $$
         inner join needs as n on v.shows_facts or n.source = 'products'
         group by
             v.view_name, v.shows_facts, v.follows_star, v.follows_detection, n.today, n.business_day, n.deadline,
-            n.in_operation
+            n.in_operation, n.replayed
     ),
 
     -- facts are priced by the masters: Gold has to follow them, and the others have to follow Gold
@@ -293,16 +325,16 @@ as $$
             select case
                 when not l.complete then null
                 when not l.shows_facts then l.ready_at
-                when ops.followed_at('gold', l.masters_at, moment) is not null
-                    then greatest(l.ready_at, ops.followed_at('gold', l.masters_at, moment))
+                when ops.followed_at('gold', l.masters_at, moment, l.replayed) is not null
+                    then greatest(l.ready_at, ops.followed_at('gold', l.masters_at, moment, l.replayed))
             end as gold_at
         ) as g
         cross join lateral (
-            select case when l.follows_star then ops.followed_at('star', g.gold_at, moment) else g.gold_at end
+            select case when l.follows_star then ops.followed_at('star', g.gold_at, moment, l.replayed) else g.gold_at end
                 as star_at
         ) as s
         cross join lateral (
-            select case when l.follows_detection then ops.followed_at('detect', g.gold_at, moment) else g.gold_at end
+            select case when l.follows_detection then ops.followed_at('detect', g.gold_at, moment, l.replayed) else g.gold_at end
                 as detected_at
         ) as d
     ),

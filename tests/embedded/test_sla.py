@@ -553,13 +553,35 @@ def test_a_warehouse_that_holds_nothing_or_history_alone_has_no_deadline_yet(led
     assert ledger.state("2011-01-05 12:00") == "NOT_DUE"
     assert {(v["missing"], v["expected_at"]) for v in ledger.sla("2011-01-05 12:00").values()} == {(none, None)}
     ledger.window("2010-12-20T08", at="2011-01-04 12:00")
-    ledger.window("2011-01-07T08", at="2011-01-04 12:00")  # a future that a generator made
     assert ledger.state("2011-01-05 12:00") == "NOT_DUE"
     ledger.window("2011-01-04T16")
     assert ledger.state("2011-01-05 12:00") == "MISSED"
     assert ledger.missing("2011-01-05 12:00")["bi.revenue_by_month"] == (
         "countries of 2011-01-05 not loaded; products of 2011-01-05 not loaded"
     )
+
+
+def test_the_days_of_a_replay_are_judged_as_if_all_had_come_when_it_was_due(ledger):
+    """Loaded years later, and asked about the days that it holds."""
+    for window in ("2011-01-03T16", *TUESDAY):
+        ledger.window(window, at="2020-02-02 12:00")
+    assert ledger.state("2011-01-05 05:00") == "NOT_DUE"
+    assert ledger.state("2011-01-05 10:00") == "MISSED"
+    assert ledger.missing("2011-01-05 10:00")["bi.price_history"] == "products of 2011-01-05 not loaded"
+    ledger.masters(WEDNESDAY, at="2020-02-02 12:10")
+    assert ledger.missing("2011-01-05 10:00")["bi.revenue_by_month"] == (
+        "Gold has not followed the products and countries"
+    )
+    for job in ("gold", "star", "detect"):
+        ledger.run(job, "2020-02-02 12:20")
+    day = ledger.sla("2011-01-05 10:00")
+    assert {(view["state"], view["fresh_since"]) for view in day.values()} == {("MET", "2011-01-05T06:00:00+00:00")}
+    assert ledger.state("2011-01-06 10:00") == "MISSED"
+    assert ledger.state("2011-01-08 12:00") == "NOT_A_BUSINESS_DAY"
+    for other in ("2011-01-02 12:00", "2011-01-14 12:00", "2020-02-03 12:00"):
+        assert ledger.state(other) == "NOT_DUE"
+    ledger.window("2020-02-03T08")
+    assert ledger.state("2011-01-05 10:00") == "NOT_DUE", "in operation, what comes late is late"
 
 
 def test_what_came_first_after_the_deadline_has_no_deadline_on_that_day(ledger):
