@@ -242,8 +242,13 @@ def _anomaly_method(rules: Mapping[str, Any]) -> anomalies.Method:
         return anomalies.ZScore(min_orders, _positive(rules["z_threshold"]), _tiers(rules["tiers"]))
     if rules["method"] == "robust":
         own = rules["robust"]
-        floor = _positive(own["scale_floor"])
-        return anomalies.Robust(min_orders, _positive(own["z_threshold"]), _tiers(own["tiers"]), floor)
+        return anomalies.Robust(
+            min_orders,
+            _positive(own["z_threshold"]),
+            _tiers(own["tiers"]),
+            _positive(own["scale_floor"]),
+            _factor(own["order_allowance"]),
+        )
     raise ValueError(f"method {rules['method']} is neither zscore nor robust")
 
 
@@ -257,6 +262,13 @@ def _positive(value: object) -> float:
     number = float(str(value))
     if not 0 < number < math.inf:
         raise ValueError(f"{value} is not a number greater than 0")
+    return number
+
+
+def _factor(value: object) -> float:
+    number = _positive(value)
+    if number < 1:
+        raise ValueError(f"{value} is not a factor of at least 1")
     return number
 
 
