@@ -90,7 +90,7 @@ class Robust:
     name: str = "robust"
 
     def baselines(self, sales: DataFrame) -> DataFrame:
-        sales = sales.withColumn("log", F.ln("quantity")).persist()
+        sales = sales.persist()
         levels = [
             self._level(sales, PRODUCT, ["stock_code"]),
             self._level(sales.where("category is not null"), CATEGORY, ["category"]),
@@ -121,9 +121,8 @@ class Robust:
         )
 
     def _level(self, sales: DataFrame, level: str, keys: list[str]) -> DataFrame:
-        logs = F.percentile_approx("log", [0.5, 0.95], _ACCURACY)
-        typical = sales.groupBy(*keys).agg(*_typical(), logs.alias("_logs"))
-        median, tail = F.col("_logs")[0], F.col("_logs")[1]
+        typical = sales.groupBy(*keys).agg(*_typical(), F.percentile_approx("quantity", 0.95, _ACCURACY).alias("_tail"))
+        median, tail = F.ln("median_qty"), F.ln("_tail")  # the logarithm of a percentile is that of the logarithms
         scale = F.greatest(F.lit(float(self.scale_floor)), (tail - median) / _NORMAL_95)
         absent = {key: _no("string") for key in ("stock_code", "category") if key not in keys}
         return (
