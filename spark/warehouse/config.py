@@ -277,8 +277,13 @@ def _anomaly_method(rules: Mapping[str, Any]) -> anomalies.Method:
         return anomalies.ZScore(min_orders, _positive(rules["z_threshold"]), _tiers(rules["tiers"]))
     if rules["method"] == "robust":
         own = rules["robust"]
-        floor = _positive(own["scale_floor"])
-        return anomalies.Robust(min_orders, _positive(own["z_threshold"]), _tiers(own["tiers"]), floor)
+        return anomalies.Robust(
+            min_orders,
+            _positive(own["z_threshold"]),
+            _tiers(own["tiers"]),
+            _positive(own["scale_floor"]),
+            _factor(own["order_allowance"]),
+        )
     raise ValueError(f"method {rules['method']} is neither zscore nor robust")
 
 
@@ -336,6 +341,13 @@ def _dates(values: object) -> tuple[date, ...]:
         if not isinstance(value, date) or isinstance(value, datetime):
             raise ValueError(f"{value} is not a date such as 2026-12-25")
     return tuple(sorted(set(values)))
+
+
+def _factor(value: object) -> float:
+    number = _positive(value)
+    if number < 1:
+        raise ValueError(f"{value} is not a factor of at least 1")
+    return number
 
 
 def _tls(text: str) -> str:

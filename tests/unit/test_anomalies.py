@@ -11,11 +11,16 @@ pytestmark = pytest.mark.spark
 
 SALE = "stock_code string, category string, quantity int"
 ZSCORE = ZScore(min_orders=4, threshold=2, tiers={"critical": 6, "warning": 3})
-ROBUST = Robust(min_orders=4, threshold=4, tiers={"critical": 7, "warning": 5}, scale_floor=0.5)
+ROBUST = Robust(min_orders=4, threshold=1.5, tiers={"critical": 3, "warning": 2}, scale_floor=1, order_allowance=10)
 
 
 def sales(spark, *quantities: int, code: str = "A", category: str | None = "Home"):
     return frame(spark, SALE, [(code, category, quantity) for quantity in quantities])
+
+
+def orders(spark, *lines: tuple[str, int], code: str = "A"):
+    """Sales with the order that each is a line of."""
+    return frame(spark, f"order_id string, {SALE}", [(order, code, "Home", quantity) for order, quantity in lines])
 
 
 def test_a_baseline_is_the_lower_median_and_the_sample_deviation(spark):
@@ -65,11 +70,8 @@ def test_robust_judges_a_product_with_little_history_by_its_category_and_then_by
         ("shop", ""),
     ]
     numbered = baselines.selectExpr("cast(ascii(level) as long) as baseline_id", "*")
-    orders = [
-        sales(spark, 4000, code=code, category=category)
-        for code, category in [("A", "Home"), ("B", "Home"), ("Z", None)]
-    ]
-    flagged = ROBUST.scores(orders[0].union(orders[1]).union(orders[2]), numbered)
+    three = [("1", "A", "Home", 4000), ("2", "B", "Home", 4000), ("3", "Z", None, 4000)]
+    flagged = ROBUST.scores(frame(spark, f"order_id string, {SALE}", three), numbered)
     level = {ord("p"): "product", ord("c"): "category", ord("s"): "shop"}
     assert {row["stock_code"]: level[row["baseline_id"]] for row in flagged.collect()} == {
         "A": "product",
@@ -79,10 +81,50 @@ def test_robust_judges_a_product_with_little_history_by_its_category_and_then_by
 
 
 def test_robust_has_a_floor_under_the_spread_and_passes_over_one_giant(spark):
-    [row] = ROBUST.baselines(sales(spark, *[4] * 9, 70_000)).where("level = 'product'").collect()
-    assert row["median_qty"] == 4 and row["log_scale"] == 0.5
-    numbered = ROBUST.baselines(sales(spark, *[4] * 30)).selectExpr("1L as baseline_id", "*")
-    [flagged] = ROBUST.scores(sales(spark, 4, 20, 40), numbered.where("level = 'product'")).collect()
-    assert flagged["quantity"] == 40
-    assert math.isclose(flagged["z_score"], math.log(10) / 0.5)
-    assert flagged["tier"] == "notice"
+    [row] = ROBUST.baselines(sales(spark, *[4] * 20, 70_000)).where("level = 'product'").collect()
+    assert (row["median_qty"], row["log_median"], row["log_scale"]) == (4, math.log(4), 1)
+
+
+def test_the_spread_of_robust_is_that_of_the_upper_tail(spark):
+    [row] = ROBUST.baselines(sales(spark, *[1] * 5, *[2] * 8, *[200] * 2)).where("level = 'product'").collect()
+    assert row["log_median"] == math.log(2)
+    assert math.isclose(row["log_scale"], math.log(100) / 1.6449)
+
+
+def test_robust_flags_more_than_its_threshold_with_z_and_tier(spark):
+    lines = orders(spark, ("1", 4), ("2", 17), ("3", 18), ("4", 29), ("5", 30), ("6", 80), ("7", 81))
+    flagged = ROBUST.scores(lines, fours(spark)).selectExpr("quantity", "round(z_score, 4) as z", "tier")
+    assert_rows(
+        flagged,
+        "quantity int, z double, tier string",
+        (18, round(math.log(18 / 4), 4), "notice"),
+        (29, round(math.log(29 / 4), 4), "notice"),
+        (30, round(math.log(30 / 4), 4), "warning"),
+        (80, round(math.log(80 / 4), 4), "warning"),
+        (81, round(math.log(81 / 4), 4), "critical"),
+    )
+
+
+def test_robust_measures_an_order_that_is_large_throughout_against_itself(spark):
+    wholesale = [("1", 20), ("1", 20), ("1", 400)]  # five times the typical; of it the last line is twenty times
+    lines = orders(spark, *wholesale, ("2", 20), ("3", 1), ("3", 1), ("3", 400))
+    flagged = ROBUST.scores(lines, fours(spark)).selectExpr("order_id", "quantity", "round(z_score, 4) as z")
+    assert_rows(
+        flagged,
+        "order_id string, quantity int, z double",
+        ("1", 400, round(math.log(20), 4)),
+        ("2", 20, round(math.log(5), 4)),
+        ("3", 400, round(math.log(100), 4)),  # that the others are small makes it no larger
+    )
+
+
+def test_robust_flags_all_lines_of_an_order_that_is_too_large_throughout(spark):
+    flagged = ROBUST.scores(orders(spark, ("1", 400), ("1", 400)), fours(spark)).select("quantity", "z_score")
+    for row in flagged.collect():
+        assert math.isclose(row["z_score"], math.log(10))  # a hundred times the typical, ten of them allowed
+    assert flagged.count() == 2
+
+
+def fours(spark):
+    """The baseline of a product of which four at a time are sold."""
+    return ROBUST.baselines(sales(spark, *[4] * 30)).where("level = 'product'").selectExpr("1L as baseline_id", "*")

@@ -346,11 +346,6 @@ def test_a_wrong_rule_is_named(tmp_path, name, value):
     assert complaint(tmp_path, WAREHOUSE_CONFIG=path).startswith(f"{path}: {name} is wrong: ")
 
 
-def test_the_other_method_of_finding_anomalies_is_a_setting_away(tmp_path):
-    path = with_rules(tmp_path, changed("anomaly.method", "robust"))
-    assert isinstance(load({"WAREHOUSE_CONFIG": path}, tmp_path).anomaly_method, Robust)
-
-
 def test_mails_have_their_settings_and_an_empty_file_of_certificates_is_none(tmp_path):
     (tmp_path / "password").write_text("let me in\n")
     (tmp_path / "ca.pem").write_text("")
@@ -380,6 +375,26 @@ def test_a_deadline_that_yaml_reads_as_a_number_is_told_to_be_put_in_quotes(tmp_
     assert complaint(tmp_path, WAREHOUSE_CONFIG=path) == (
         f'{path}: sla.deadline is wrong: 600 is not a time of day such as "10:00", in quotes'
     )
+
+
+def test_the_robust_method_has_settings_of_its_own(tmp_path):
+    own = {
+        "z_threshold": 1,
+        "tiers": {"critical": 3, "warning": 2},
+        "scale_floor": 0.5,
+        "order_allowance": 4,
+    }
+    rules = {"method": "robust", "lookback_days": 30, "min_orders": 9, "z_threshold": 5, "tiers": {}, "robust": own}
+    path = with_rules(tmp_path, changed("anomaly", rules))
+    method = load({"WAREHOUSE_CONFIG": path}, tmp_path).anomaly_method
+    assert method == Robust(9, 1.0, {"critical": 3.0, "warning": 2.0}, scale_floor=0.5, order_allowance=4.0)
+
+
+@pytest.mark.parametrize(("name", "value"), [("order_allowance", 0.9), ("scale_floor", 0), ("tiers", {"critical": 3})])
+def test_a_wrong_setting_of_the_robust_method_is_told(tmp_path, name, value):
+    rules = DEFAULTS["anomaly"] | {"method": "robust", "robust": DEFAULTS["anomaly"]["robust"] | {name: value}}
+    path = with_rules(tmp_path, changed("anomaly", rules))
+    assert complaint(tmp_path, WAREHOUSE_CONFIG=path).startswith(f"{path}: anomaly is wrong: ")
 
 
 def test_a_section_that_is_no_section_is_told_by_the_rule_missing_in_it(tmp_path):

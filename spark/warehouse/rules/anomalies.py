@@ -4,12 +4,13 @@ A method makes baselines of sales (rows of `stock_code`, `category`, `quantity` 
 them. A baseline is a row of `BASELINE`; a score adds `SCORE` to the sale that it flags.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Protocol
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 BASELINE = (
@@ -26,7 +27,7 @@ BASELINE = (
 SCORE = ("baseline_id", "median_qty", "std_deviation", "z_score", "tier")
 PRODUCT, CATEGORY, SHOP = "product", "category", "shop"
 _ACCURACY = 10_000
-_QUARTILE, _UPPER_TENTH = 0.6745, 1.2816  # of the standard normal distribution
+_NORMAL_95 = 1.6449  # deviations from the median to the 95th percentile of a normal distribution
 
 
 class Method(Protocol):
@@ -75,18 +76,21 @@ class ZScore:
 class Robust:
     """Deviations of the logarithm of a quantity from its median, in units of a spread that no outlier moves.
 
-    The spread is the greater of the quartiles' and the upper tail's, and never less than `scale_floor`. A product
-    with fewer than `min_orders` sales is judged by its category, a category with fewer by the shop.
+    The spread is that of the upper tail, from the median to the 95th percentile, and never less than `scale_floor`.
+    A product with fewer than `min_orders` sales is judged by its category, a category with fewer by the shop. An
+    order that is large throughout, as a wholesaler's is, is measured against itself: the median of what its lines lie
+    above is taken off each, up to the factor `order_allowance`. Sales have an `order_id` besides.
     """
 
     min_orders: int
     threshold: float
     tiers: Mapping[str, float]
     scale_floor: float
+    order_allowance: float
     name: str = "robust"
 
     def baselines(self, sales: DataFrame) -> DataFrame:
-        sales = sales.withColumn("log", F.ln("quantity")).persist()
+        sales = sales.persist()
         levels = [
             self._level(sales, PRODUCT, ["stock_code"]),
             self._level(sales.where("category is not null"), CATEGORY, ["category"]),
@@ -102,24 +106,24 @@ class Robust:
             found = F.broadcast(baselines.where(F.col("level") == level).select(*([key] if key else []), packed))
             judged = judged.join(found, key, "left") if key else judged.join(found, how="left")
         judged = judged.withColumn("_by", F.coalesce("_product", "_category", "_shop"))
+        order = Window.partitionBy("order_id")
+        throughout = F.percentile_approx("_above", 0.5, _ACCURACY).over(order)
+        allowed = F.least(F.greatest(throughout, F.lit(0.0)), F.lit(math.log(self.order_allowance)))
+        own = F.when(F.count("*").over(order) > 1, allowed).otherwise(0.0)  # a single line says nothing of its order
         return (
             judged.where("_by is not null")
             .select(*sales.columns, "_by.*")
-            .withColumn("z_score", (F.ln("quantity") - F.col("log_median")) / F.col("log_scale"))
+            .withColumn("_above", F.ln("quantity") - F.col("log_median"))
+            .withColumn("z_score", (F.col("_above") - own) / F.col("log_scale"))
             .where(F.col("z_score") > self.threshold)
             .withColumn("tier", _tier(self.tiers))
-            .drop("log_median", "log_scale")
+            .drop("log_median", "log_scale", "_above")
         )
 
     def _level(self, sales: DataFrame, level: str, keys: list[str]) -> DataFrame:
-        logs = F.percentile_approx("log", [0.25, 0.5, 0.75, 0.9], _ACCURACY)
-        typical = sales.groupBy(*keys).agg(*_typical(), logs.alias("_logs"))
-        quarter, median, three_quarters, tail = (F.col("_logs")[place] for place in range(4))
-        scale = F.greatest(
-            F.lit(float(self.scale_floor)),
-            (three_quarters - quarter) / (2 * _QUARTILE),
-            (tail - median) / _UPPER_TENTH,
-        )
+        typical = sales.groupBy(*keys).agg(*_typical(), F.percentile_approx("quantity", 0.95, _ACCURACY).alias("_tail"))
+        median, tail = F.ln("median_qty"), F.ln("_tail")  # the logarithm of a percentile is that of the logarithms
+        scale = F.greatest(F.lit(float(self.scale_floor)), (tail - median) / _NORMAL_95)
         absent = {key: _no("string") for key in ("stock_code", "category") if key not in keys}
         return (
             typical.where(F.col("order_count") >= self.min_orders)
