@@ -63,10 +63,12 @@ def refresh_due(context: Context) -> int:
 def _bring(context: Context, until: datetime, condition: str, levels: Sequence[str] = ()) -> int:
     """New versions of the baselines of some products' sales; those on `levels` alone, where any is named."""
     since = until - timedelta(days=context.config.lookback_days)
-    new = context.config.anomaly_method.baselines(_sales(context, since, until, condition))
+    sales = _sales(context, since, until, condition).persist()  # a method may pass over them more than once
+    new = context.config.anomaly_method.baselines(sales)
     if levels:
         new = new.where(F.col("level").isin(list(levels)))
     rows = gold.stage(context, new, STAGING, f"select {', '.join(BASELINE)} from product_baselines")
+    sales.unpersist()
     concerned = condition.replace("f.stock_code", "b.stock_code")
     with context.gold.cursor() as cursor:
         cursor.execute(

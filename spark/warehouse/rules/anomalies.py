@@ -90,7 +90,6 @@ class Robust:
     name: str = "robust"
 
     def baselines(self, sales: DataFrame) -> DataFrame:
-        sales = sales.persist()
         levels = [
             self._level(sales, PRODUCT, ["stock_code"]),
             self._level(sales.where("category is not null"), CATEGORY, ["category"]),
