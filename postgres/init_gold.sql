@@ -2,6 +2,9 @@
 -- Run by `warehouse init`, or by psql against the database ecommerce_gold.
 \ir tables.sql
 \ir anomalies.sql
+\ir summaries.sql
 \ir settle.sql
 \ir star_feed.sql
+\ir bi.sql
+\ir shop.sql
 \ir roles.sql
