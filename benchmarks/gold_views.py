@@ -2,12 +2,13 @@
 
     python -m benchmarks.gold_views [--facts 5000000]
 
-4,000 products of ten versions, 50,000 customers (skewed: the busiest has a thousand times the median), 40 countries, 24
+4,000 products of ten versions, 50,000 customers (the busiest has thousands of lines, half of them less than sixty), 40 countries, 24
 months, one sale in 26 an anomaly. The facts go into Gold by `ops.settle`, made by SQL instead of by Spark. Then batches of
 100,000 facts, new ones and repriced ones, are settled and rolled back, with the summaries and without.
 """
 
 import argparse
+import io
 import statistics
 import time
 from collections.abc import Sequence
@@ -53,7 +54,7 @@ from generate_series(%(first)s::bigint, %(last)s::bigint) as line
 cross join lateral (
     select
         timestamp '2010-01-01' + (line / 20 * 20)::double precision / %(facts)s * interval '730 days' as at,
-        floor(50000 * power((hashint8(line / 20) & 65535) / 65536.0, 3))::integer as customer,
+        floor(50000 * power((hashint8(line / 20) & 65535) / 65536.0, 1.5))::integer as customer,
         floor(4000 * power((hashint8(line) & 65535) / 65536.0, 2))::integer as product
 ) as l
 cross join lateral (
@@ -155,11 +156,12 @@ def queries(cursor: Cursor) -> list[Sequence[object]]:
 
 
 def measure(cursor: Cursor, name: str, statement: str) -> Sequence[object]:
+    """By COPY, so that all rows are sent and taken, and Python's own work on them is left out."""
     taken, rows = [], 0
     for _ in range(REPEAT + 1):
         start = time.perf_counter()
-        cursor.execute(statement)
-        rows = len(cursor.fetchall())
+        cursor.copy_expert(f"copy ({statement}) to stdout", io.BytesIO())
+        rows = cursor.rowcount
         taken.append(1000 * (time.perf_counter() - start))
     ms = statistics.median(taken[1:])
     return name, rows, f"{ms:,.1f}" + ("" if ms < LIMIT_MS else f" (over {LIMIT_MS})")
