@@ -2,9 +2,10 @@
 
     python -m benchmarks.gold_views [--facts 5000000]
 
-4,000 products of ten versions, 50,000 customers (the busiest has thousands of lines, half of them less than sixty), 40 countries, 24
-months, one sale in 26 an anomaly. The facts go into Gold by `ops.settle`, made by SQL instead of by Spark. Then batches of
-100,000 facts, new ones and repriced ones, are settled and rolled back, with the summaries and without.
+4,000 products of ten versions, 50,000 customers (the busiest has thousands of lines, half of them less than a hundred),
+40 countries, 24 months, one sale in 26 an anomaly. The facts go into Gold by `ops.settle`, made by SQL instead of by
+Spark. Then batches of 100,000 facts, new ones and repriced ones, are settled and rolled back, with the summaries and
+without.
 """
 
 import argparse
@@ -149,8 +150,8 @@ def queries(cursor: Cursor) -> list[Sequence[object]]:
     cursor.execute("set role shop_app")
     for who, customer in (("the busiest", customers[0][0]), ("a usual one", customers[len(customers) // 2][0])):
         cursor.execute("select set_config('app.customer_id', %s, false)", (customer,))
-        for view in ("purchase_history", "transaction_tracking"):
-            found.append(measure(cursor, f"shop.{view}, {who}", f"select * from shop.{view}"))
+        views = ("purchase_history", "transaction_tracking")
+        found += [measure(cursor, f"shop.{view}, {who}", f"select * from shop.{view}") for view in views]
     cursor.execute("reset role")
     return found
 

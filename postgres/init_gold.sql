@@ -6,5 +6,6 @@
 \ir settle.sql
 \ir star_feed.sql
 \ir bi.sql
+\ir bi_anomalies.sql
 \ir shop.sql
 \ir roles.sql

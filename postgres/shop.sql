@@ -1,7 +1,7 @@
 -- What a shopper sees of their own: the shop's application sets app.customer_id, and nothing else comes out.
 -- Twice over: row-level security keeps other customers' rows from being read, with the rights of whoever asks; and each
 -- view asks again when it hands a row out, so that a cursor that was opened for one customer gives nothing to the next.
--- `offset 0` keeps the second question above the first. docs/decisions/0016 says what holds.
+-- `materialized` keeps the second question above the first. docs/decisions/0016 says what holds.
 create schema if not exists shop;
 comment on schema shop is 'Views for the shop''s customers, one customer at a time.';
 
@@ -15,22 +15,12 @@ alter table transactions_error add column if not exists customer_key text collat
         ), ''
     )
 ) stored;
-comment on column transactions_error.customer_key is 'The trimmed customer_id, by which a shopper''s own rows are found.';
+comment on column transactions_error.customer_key is
+'The trimmed customer_id, by which a shopper''s own rows are found.';
 create index if not exists transactions_error_customer on transactions_error (customer_key) where status = 'OPEN';
 
 create or replace view shop.purchase_history with (security_invoker, security_barrier) as
-select
-    own.order_id,
-    own.transaction_id,
-    own.invoice_date,
-    own.stock_code,
-    own.description,
-    own.category,
-    own.quantity,
-    own.unit_price,
-    own.total_amount,
-    own.country_id
-from (
+with own as materialized (
     select
         f.customer_id,
         f.order_id,
@@ -46,8 +36,20 @@ from (
     from fact_transactions as f
     left join dim_products as p on f.product_sk = p.product_sk
     where f.customer_id = nullif(current_setting('app.customer_id', true), '')
-    offset 0
-) as own
+)
+
+select
+    own.order_id,
+    own.transaction_id,
+    own.invoice_date,
+    own.stock_code,
+    own.description,
+    own.category,
+    own.quantity,
+    own.unit_price,
+    own.total_amount,
+    own.country_id
+from own
 where own.customer_id = nullif(current_setting('app.customer_id', true), '');
 comment on view shop.purchase_history is 'What the customer bought and returned; amounts in GBP.';
 comment on column shop.purchase_history.order_id is 'The order.';
@@ -62,14 +64,7 @@ comment on column shop.purchase_history.total_amount is 'quantity × unit_price,
 comment on column shop.purchase_history.country_id is 'The country that it was sold to.';
 
 create or replace view shop.transaction_tracking with (security_invoker, security_barrier) as
-select
-    own.order_id,
-    own.transaction_id,
-    own.invoice_date,
-    own.stock_code,
-    own.quantity,
-    own.status
-from (
+with own as materialized (
     select
         f.customer_id,
         f.order_id,
@@ -95,7 +90,9 @@ from (
             o.order_id,
             coalesce(o.transaction_key, o.transaction_id) as transaction_id,
             case
-                when o.invoice_date ~ '^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$' and pg_input_is_valid(o.invoice_date, 'timestamp')
+                when
+                    o.invoice_date ~ '^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$'
+                    and pg_input_is_valid(o.invoice_date, 'timestamp')
                     then o.invoice_date::timestamp
             end as invoice_date,
             o.stock_code,
@@ -112,14 +109,24 @@ from (
             )
         order by coalesce(o.transaction_key, o.error_id::text), o.batch_id, o.error_id
     ) as e
-    offset 0
-) as own
+)
+
+select
+    own.order_id,
+    own.transaction_id,
+    own.invoice_date,
+    own.stock_code,
+    own.quantity,
+    own.status
+from own
 where own.customer_id = nullif(current_setting('app.customer_id', true), '');
 comment on view shop.transaction_tracking is
 'Where each transaction of the customer stands, one row a transaction: confirmed, or being verified.';
 comment on column shop.transaction_tracking.order_id is 'The order.';
 comment on column shop.transaction_tracking.transaction_id is 'The line of the order.';
-comment on column shop.transaction_tracking.invoice_date is 'When it was bought, UTC; NULL while that is being verified.';
+comment on column shop.transaction_tracking.invoice_date is
+'When it was bought, UTC; NULL while that is being verified.';
 comment on column shop.transaction_tracking.stock_code is 'The product.';
-comment on column shop.transaction_tracking.quantity is 'Units; negative is a return; NULL while that is being verified.';
+comment on column shop.transaction_tracking.quantity is
+'Units; negative is a return; NULL while that is being verified.';
 comment on column shop.transaction_tracking.status is 'confirmed, or being verified.';

@@ -107,7 +107,7 @@ comment on column ops.orders_of_buyer.country_id is 'The country that it was sol
 comment on column ops.orders_of_buyer.order_id is 'The order.';
 comment on column ops.orders_of_buyer.lines is 'Its facts.';
 
--- The table of this transaction for ops.summarize: facts that came (step 1) and as they were before they went (step -1).
+-- This transaction's table for ops.summarize: facts that came (step 1), and facts as they were before they went (-1).
 create or replace procedure ops.open_change()
 language sql as $$
     create temporary table change (

@@ -13,7 +13,8 @@ SUMMARIES = {
     "sales_by_day": """
         select
             invoice_date::date, country_id, count(*), count(*) filter (where quantity > 0),
-            coalesce(sum(quantity) filter (where quantity > 0), 0), coalesce(sum(-quantity) filter (where quantity < 0), 0),
+            coalesce(sum(quantity) filter (where quantity > 0), 0),
+            coalesce(sum(-quantity) filter (where quantity < 0), 0),
             coalesce(sum(total_amount) filter (where quantity > 0), 0),
             coalesce(sum(-total_amount) filter (where quantity < 0), 0)
         from fact_transactions group by 1, 2
@@ -21,7 +22,8 @@ SUMMARIES = {
     "sales_by_product": """
         select
             product_sk, count(*), count(*) filter (where quantity > 0),
-            coalesce(sum(quantity) filter (where quantity > 0), 0), coalesce(sum(-quantity) filter (where quantity < 0), 0),
+            coalesce(sum(quantity) filter (where quantity > 0), 0),
+            coalesce(sum(-quantity) filter (where quantity < 0), 0),
             coalesce(sum(total_amount) filter (where quantity > 0), 0),
             coalesce(sum(-total_amount) filter (where quantity < 0), 0)
         from fact_transactions group by 1
@@ -29,7 +31,8 @@ SUMMARIES = {
     "sales_by_buyer": """
         select
             customer_id, country_id, count(distinct order_id), count(*),
-            coalesce(sum(quantity) filter (where quantity > 0), 0), coalesce(sum(-quantity) filter (where quantity < 0), 0),
+            coalesce(sum(quantity) filter (where quantity > 0), 0),
+            coalesce(sum(-quantity) filter (where quantity < 0), 0),
             coalesce(sum(total_amount) filter (where quantity > 0), 0),
             coalesce(sum(-total_amount) filter (where quantity < 0), 0)
         from fact_transactions where customer_id is not null group by 1, 2
@@ -103,8 +106,8 @@ VIEWS = {
         ),
         places as (select place, sum(total_amount) as revenue from there group by 1)
         select
-            place, row_number() over (partition by place order by gross - returned desc, customer_id) as rank, customer_id,
-            gross - returned, gross, returned, orders, lines, units, units_back,
+            place, row_number() over (partition by place order by gross - returned desc, customer_id) as rank,
+            customer_id, gross - returned, gross, returned, orders, lines, units, units_back,
             round(100 * (gross - returned)::double / revenue, 2)
         from buyers inner join places using (place)
         qualify rank <= 10
@@ -113,8 +116,8 @@ VIEWS = {
         select
             v.stock_code, (select count(*) from version as o where o.stock_code = v.stock_code
                 and o.effective_date <= v.effective_date),
-            v.description, coalesce(v.category, '(none)'), v.effective_date, v.end_date, v.end_date is null, v.unit_price,
-            b.unit_price, v.unit_price - b.unit_price,
+            v.description, coalesce(v.category, '(none)'), v.effective_date, v.end_date, v.end_date is null,
+            v.unit_price, b.unit_price, v.unit_price - b.unit_price,
             round(100 * (v.unit_price - b.unit_price)::double / nullif(b.unit_price, 0)::double, 2)
         from version as v left join version as b on v.stock_code = b.stock_code and v.effective_date = b.end_date
     """,
@@ -160,9 +163,8 @@ def assert_views_agree_with_duckdb(warehouse: Warehouse) -> None:
         columns = "transaction_id order_id at stock_code effective_date quantity unit_price total_amount"
         table(db, "fact", f"{columns} customer_id country_id batch_id", said.facts)
         db.execute("alter table fact alter at type timestamp")
-        table(
-            db, "version", "stock_code description category unit_price effective_date end_date is_current", said.products
-        )
+        columns = "stock_code description category unit_price effective_date end_date is_current"
+        table(db, "version", columns, said.products)
         table(db, "country", "country_id country_name region latitude longitude", said.countries)
         found = warehouse.query(f"{cases.format('anomalies')} union all {cases.format('anomalies_archive')}")
         assert found, "no case to compare"
@@ -182,4 +184,3 @@ def table(db: duckdb.DuckDBPyConnection, name: str, columns: str, rows: Sequence
 def comparable(rows: Rows) -> Rows:
     """Numbers without the type that holds them, and floats but for their last digits."""
     return [tuple(round(float(v), 6) if isinstance(v, float | Decimal) else v for v in row) for row in rows]
-

@@ -40,8 +40,14 @@ def shop(warehouse: Warehouse) -> Warehouse:
 
 
 def shown(rows: Rows) -> Rows:
-    """Rows with money as text, so that 1.5 and 1.50 differ no more than a reader cares."""
-    return [tuple(format(v.normalize(), "f") if isinstance(v, Decimal) else v for v in row) for row in rows]
+    """Rows with money as text, where 1.5 and 1.50 are one, and times as text."""
+    return [tuple(_shown(value) for value in row) for row in rows]
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    return str(value) if isinstance(value, datetime) else value
 
 
 def whole(warehouse: Warehouse, view: str) -> Rows:
@@ -116,8 +122,8 @@ def test_anomalies_over_time_by_product_and_by_country_count_the_archive_too(sho
     for case in cases:
         execute(
             shop,
-            "insert into anomalies (transaction_id, stock_code, country_id, invoice_date, z_score, tier, status, order_id,"
-            " quantity, median_qty, baseline_id) select %s, %s, %s, %s, %s, %s, %s, 'O', 1, 1, max(baseline_id)"
+            "insert into anomalies (transaction_id, stock_code, country_id, invoice_date, z_score, tier, status,"
+            " order_id, quantity, median_qty, baseline_id) select %s, %s, %s, %s, %s, %s, %s, 'O', 1, 1, max(baseline_id)"
             " from product_baselines",
             case,
         )
@@ -125,6 +131,8 @@ def test_anomalies_over_time_by_product_and_by_country_count_the_archive_too(sho
     execute(shop, "update anomalies_archive set status = 'RESOLVED', z_score = 3.5")
     execute(shop, "delete from anomalies where transaction_id = 'T1'")
 
+    z_of_a = (3.5, 7.75, pytest.approx(11.15), 12.0)
+    z_of_gb, z_of_de = (3.5, 4.5, pytest.approx(10.5), 12.0, 0, 2, 0, 1), (7.0, 7.0, 7.0, 7.0, 0, 0, 1, 0)
     nothing = (0, 0, 0, 0, 0, 0, None, None, None, None, 0, 0, 0, 0)
     assert whole(shop, "bi.anomaly_trend") == [
         # day, sales, anomalies, of 1,000, critical, warning, notice, open, resolved, false, z min, median, p90, max,
@@ -136,16 +144,13 @@ def test_anomalies_over_time_by_product_and_by_country_count_the_archive_too(sho
         (date(2011, 3, 1), 0, 1, None, 0, 1, 0, 1, 0, 0, 7.0, 7.0, 7.0, 7.0, 0, 0, 1, 0),
     ]
     assert whole(shop, "bi.anomaly_by_product") == [
-        ("A", "Apple", "Food", datetime(2011, 1, 31, 23, 59, 59), 4, 2, "500", 1, 0, 1, 0, 1, 1)
-        + (3.5, 7.75, pytest.approx(11.15), 12.0, 0, 1, 0, 1),
-        ("B", "Brush", "Home", datetime(2011, 1, 5, 10), 2, 1, "500", 0, 1, 0, 1, 0, 0, 4.5, 4.5, 4.5, 4.5, 0, 1, 0, 0),
-        ("Z", None, "(none)", datetime(2011, 3, 1), 0, 1, None, 0, 1, 0, 1, 0, 0, 7.0, 7.0, 7.0, 7.0, 0, 0, 1, 0),
+        ("A", "Apple", "Food", "2011-01-31 23:59:59", 4, 2, "500", 1, 0, 1, 0, 1, 1, *z_of_a, 0, 1, 0, 1),
+        ("B", "Brush", "Home", "2011-01-05 10:00:00", 2, 1, "500", 0, 1, 0, 1, 0, 0, 4.5, 4.5, 4.5, 4.5, 0, 1, 0, 0),
+        ("Z", None, "(none)", "2011-03-01 00:00:00", 0, 1, None, 0, 1, 0, 1, 0, 0, 7.0, 7.0, 7.0, 7.0, 0, 0, 1, 0),
     ]
     assert whole(shop, "bi.anomaly_by_country") == [
-        ("GB", "United Kingdom", "Europe", 54.0, -2.0, datetime(2011, 1, 31, 23, 59, 59), 4, 3, "750", 1, 1, 1, 1, 1, 1)
-        + (3.5, 4.5, pytest.approx(10.5), 12.0, 0, 2, 0, 1),
-        ("DE", None, "(none)", None, None, datetime(2011, 3, 1), 0, 1, None, 0, 1, 0, 1, 0, 0)
-        + (7.0, 7.0, 7.0, 7.0, 0, 0, 1, 0),
+        ("GB", "United Kingdom", "Europe", 54.0, -2.0, "2011-01-31 23:59:59", 4, 3, "750", 1, 1, 1, 1, 1, 1, *z_of_gb),
+        ("DE", None, "(none)", None, None, "2011-03-01 00:00:00", 0, 1, None, 0, 1, 0, 1, 0, 0, *z_of_de),
         ("FR", "France", "Europe", 46.0, 2.0, None, 2, 0, "0", *nothing),
         ("XX", "Atlantis", "(none)", None, None, None, 1, 0, "0", *nothing),
     ]
@@ -160,7 +165,7 @@ def test_a_shopper_tracks_a_sale_that_waits_and_then_is_confirmed(shop):
     shop.run()
     assert seen_by(shop, "C2", as_shopper)[-1] == ("T9", "confirmed")
     assert seen_by(shop, "C2", "select * from shop.purchase_history where transaction_id = 'T9'") == [
-        ("O7", "T9", datetime(2011, 2, 2), "Z", "New", "Home", 7, Decimal("4.0000"), Decimal("28.0000"), "GB")
+        ("O7", "T9", "2011-02-02 00:00:00", "Z", "New", "Home", 7, "4", "28", "GB")
     ]
 
 
@@ -195,7 +200,7 @@ def test_a_gold_that_has_facts_and_no_summaries_gets_them_from_init(shop):
 
     before = {name: ordered(shop.query(f"select * from ops.{name}")) for name in SUMMARIES}
     for name in SUMMARIES:
-        execute(shop, f"drop table ops.{name}")
+        execute(shop, f"drop table ops.{name} cascade")
     shop.job(init_warehouse.run)
     assert {name: ordered(shop.query(f"select * from ops.{name}")) for name in SUMMARIES} == before
 
@@ -215,4 +220,4 @@ def seen_by(warehouse: Warehouse, customer: str, statement: str) -> Rows:
         cursor.execute(statement)
         rows = cursor.fetchall()
     connection.close()
-    return rows
+    return shown(rows)
