@@ -1,5 +1,5 @@
--- What analysts read, in full or by Tableau. The views run with the rights of their owner: who reads them has no right on
--- the tables behind. Amounts are GBP; days and months are UTC; what has no name stands under '(none)'.
+-- What analysts read, in full or by Tableau. The views run with the rights of their owner: who reads them has no right
+-- on the tables behind. Amounts are GBP; days and months are UTC; what has no name stands under '(none)'.
 create schema if not exists bi;
 comment on schema bi is 'Views for analysts and Tableau.';
 
@@ -13,7 +13,7 @@ with months as (
         sum(s.units_sold)::bigint as units_sold,
         sum(s.units_returned)::bigint as units_returned
     from ops.sales_by_day as s
-    group by 1
+    group by date_trunc('month', s.day)
 ),
 
 revenues as (
@@ -42,7 +42,8 @@ select
 from revenues as r
 left join revenues as b on b.month = (r.month - interval '1 month')::date
 order by r.month;
-comment on view bi.revenue_by_month is 'Revenue by month, returns taken off; a month without a sale or return has no row.';
+comment on view bi.revenue_by_month is
+'Revenue by month, returns taken off; a month without a sale or return has no row.';
 comment on column bi.revenue_by_month.month is 'First day of the UTC month.';
 comment on column bi.revenue_by_month.revenue is 'Sales less returns, GBP.';
 comment on column bi.revenue_by_month.gross_sales is 'Sales, GBP.';
@@ -70,7 +71,7 @@ with categories as (
         sum(s.units_returned)::bigint as units_returned
     from ops.sales_by_product as s
     left join dim_products as p on s.product_sk = p.product_sk
-    group by 1
+    group by coalesce(p.category, '(none)')
 )
 
 select
@@ -84,7 +85,7 @@ select
     c.units_returned,
     round(100 * c.revenue / nullif(sum(c.revenue) over (), 0), 2) as share_pct
 from categories as c
-order by c.revenue desc, c.category;
+order by c.revenue desc, c.category asc;
 comment on view bi.sales_by_category is
 'Sales by the category that the product had on the day of the purchase, over all time.';
 comment on column bi.sales_by_category.category is 'The category; (none) where the product had none.';
@@ -104,7 +105,7 @@ with regions as (
         sum(s.gross_sales - s.returns) as revenue
     from ops.sales_by_day as s
     left join dim_countries as c on s.country_id = c.country_id
-    group by 1
+    group by coalesce(c.region, '(none)')
 ),
 
 buyers as materialized (
@@ -114,7 +115,7 @@ buyers as materialized (
         sum(b.gross_sales - b.returns) as revenue
     from ops.sales_by_buyer as b
     left join dim_countries as c on b.country_id = c.country_id
-    group by 1, 2
+    group by coalesce(c.region, '(none)'), b.customer_id
 ),
 
 top as (
@@ -127,7 +128,7 @@ top as (
         select b.customer_id
         from buyers as b
         where b.region = r.region
-        order by b.revenue desc, b.customer_id
+        order by b.revenue desc, b.customer_id asc
         limit 10
     ) as ten
 )
@@ -135,7 +136,7 @@ top as (
 select
     t.region,
     row_number() over (
-        partition by t.region order by sum(b.gross_sales - b.returns) desc, t.customer_id
+        partition by t.region order by sum(b.gross_sales - b.returns) desc, t.customer_id asc
     ) as rank,
     t.customer_id,
     sum(b.gross_sales - b.returns) as revenue,
@@ -151,7 +152,7 @@ inner join ops.sales_by_buyer as b on t.customer_id = b.customer_id
 left join dim_countries as c on b.country_id = c.country_id
 where coalesce(c.region, '(none)') = t.region
 group by t.region, t.of_region, t.customer_id
-order by t.region, rank;
+order by t.region asc, sum(b.gross_sales - b.returns) desc, t.customer_id asc;
 comment on view bi.top_buyers_by_region is
 'The ten customers of each region who brought most revenue, by the country that was sold to; guests are no buyers.';
 comment on column bi.top_buyers_by_region.region is 'The region; (none) where the country has none.';
@@ -191,13 +192,14 @@ select
     round(100 * (v.unit_price - v.previous_price) / nullif(v.previous_price, 0), 2) as change_pct
 from versions as v;
 comment on view bi.price_history is
-'How the price of each product evolved, one row a version; a new name or category makes a version too, at the same price.';
+'How the price of each product evolved, one row a version; a new name or category makes one too, at the same price.';
 comment on column bi.price_history.stock_code is 'The product.';
 comment on column bi.price_history.version is '1 is the first.';
 comment on column bi.price_history.description is 'Its name in this version.';
 comment on column bi.price_history.category is 'Its category in this version; (none) without one.';
 comment on column bi.price_history.effective_date is 'First day of the version.';
-comment on column bi.price_history.end_date is 'First day on which it is no longer in effect; NULL while current.';
+comment on column bi.price_history.end_date is
+'First day on which it is no longer in effect; NULL while current.';
 comment on column bi.price_history.is_current is 'Whether it is the newest version.';
 comment on column bi.price_history.unit_price is 'Price a unit, GBP.';
 comment on column bi.price_history.previous_price is 'Price of the version before, GBP; NULL for the first.';
@@ -211,8 +213,8 @@ begin atomic
     select p.unit_price
     from dim_products as p
     where
-        p.stock_code = price_on.stock_code and p.effective_date <= price_on.on_date
-        and (p.end_date is null or p.end_date > price_on.on_date);
+        p.stock_code = $1 and p.effective_date <= $2
+        and (p.end_date is null or p.end_date > $2);
 end;
 comment on function bi.price_on is
 'Price a unit of a product that is in effect on a day, GBP; NULL before its first, and for a product that is unknown.';

@@ -20,7 +20,7 @@ with cases as (
         count(*) filter (where a.z_score >= 5 and a.z_score < 10) as z_5_to_10,
         count(*) filter (where a.z_score >= 10) as z_from_10
     from ops.all_anomalies as a
-    group by 1
+    group by a.invoice_date::date
 ),
 
 days as (
@@ -52,7 +52,7 @@ select
     coalesce(c.z_from_10, 0) as z_from_10
 from days as s
 full join cases as c on s.day = c.day
-order by 1;
+order by coalesce(s.day, c.day);
 comment on view bi.anomaly_trend is
 'Anomalies and the distribution of their z by day of purchase; a day without anomalies has a row where it has sales.';
 comment on column bi.anomaly_trend.day is 'UTC date of invoice_date.';
@@ -113,7 +113,7 @@ select
     coalesce(p.category, '(none)') as category,
     c.last_at,
     coalesce(s.sales, 0) as sales,
-    c.anomalies as anomalies,
+    c.anomalies,
     round(1000.0 * c.anomalies / nullif(s.sales, 0), 2) as anomalies_per_1000_sales,
     c.critical,
     c.warning,
@@ -132,7 +132,7 @@ select
 from cases as c
 left join products as s on c.stock_code = s.stock_code
 left join dim_products as p on c.stock_code = p.stock_code and p.is_current
-order by c.anomalies desc, c.stock_code;
+order by c.anomalies desc, c.stock_code asc;
 comment on view bi.anomaly_by_product is
 'Anomalies and the distribution of their z by product; a product without anomalies has no row.';
 comment on column bi.anomaly_by_product.stock_code is 'The product.';
@@ -216,7 +216,7 @@ select
 from countries as s
 full join cases as c on s.country_id = c.country_id
 left join dim_countries as d on coalesce(s.country_id, c.country_id) = d.country_id
-order by coalesce(c.anomalies, 0) desc, 1;
+order by coalesce(c.anomalies, 0) desc, coalesce(s.country_id, c.country_id) asc;
 comment on view bi.anomaly_by_country is
 'Anomalies and the distribution of their z by country, for a map; a country with sales and no anomalies has a row.';
 comment on column bi.anomaly_by_country.country_id is 'The country that was sold to.';

@@ -123,8 +123,8 @@ def test_anomalies_over_time_by_product_and_by_country_count_the_archive_too(sho
         execute(
             shop,
             "insert into anomalies (transaction_id, stock_code, country_id, invoice_date, z_score, tier, status,"
-            " order_id, quantity, median_qty, baseline_id) select %s, %s, %s, %s, %s, %s, %s, 'O', 1, 1, max(baseline_id)"
-            " from product_baselines",
+            " order_id, quantity, median_qty, baseline_id)"
+            " select %s, %s, %s, %s, %s, %s, %s, 'O', 1, 1, max(baseline_id) from product_baselines",
             case,
         )
     execute(shop, "insert into anomalies_archive select *, now() from anomalies where transaction_id = 'T1'")
