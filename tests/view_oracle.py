@@ -73,7 +73,7 @@ VIEWS = {
     "revenue_by_month": f"""
         with months as (
             select
-                date_trunc('month', at)::date as month, {SALES}, count(distinct order_id) as orders,
+                date_trunc('month', bought)::date as month, {SALES}, count(distinct order_id) as orders,
                 count(distinct customer_id) as customers
             from fact group by 1
         )
@@ -123,13 +123,13 @@ VIEWS = {
     """,
     "anomaly_trend": f"""
         select day, coalesce(any_value(sales), 0), {CASES}
-        from (select at::date as day, count(*) filter (quantity > 0) as sales from fact group by 1)
-        full join (select at::date as day, * from anomaly) using (day)
+        from (select bought::date as day, count(*) filter (quantity > 0) as sales from fact group by 1)
+        full join (select bought::date as day, * from anomaly) using (day)
         group by day
     """,
     "anomaly_by_product": f"""
         select
-            stock_code, any_value(description), coalesce(any_value(category), '(none)'), max(at),
+            stock_code, any_value(description), coalesce(any_value(category), '(none)'), max(bought),
             coalesce(any_value(sales), 0), {CASES}
         from anomaly
         left join (select stock_code, count(*) filter (quantity > 0) as sales from fact group by 1) using (stock_code)
@@ -139,7 +139,7 @@ VIEWS = {
     "anomaly_by_country": f"""
         select
             country_id, any_value(country_name), coalesce(any_value(region), '(none)'), any_value(latitude),
-            any_value(longitude), max(at), coalesce(any_value(sales), 0), {CASES}
+            any_value(longitude), max(bought), coalesce(any_value(sales), 0), {CASES}
         from (select country_id, count(*) filter (quantity > 0) as sales from fact group by 1)
         full join anomaly using (country_id)
         left join country using (country_id)
@@ -160,15 +160,15 @@ def assert_views_agree_with_duckdb(warehouse: Warehouse) -> None:
     said = expected(warehouse.landing)
     cases = "select anomaly_id, stock_code, country_id, invoice_date, z_score, tier, status from {}"
     with duckdb.connect() as db:
-        columns = "transaction_id order_id at stock_code effective_date quantity unit_price total_amount"
+        columns = "transaction_id order_id bought stock_code effective_date quantity unit_price total_amount"
         table(db, "fact", f"{columns} customer_id country_id batch_id", said.facts)
-        db.execute("alter table fact alter at type timestamp")
+        db.execute("alter table fact alter bought type timestamp")
         columns = "stock_code description category unit_price effective_date end_date is_current"
         table(db, "version", columns, said.products)
         table(db, "country", "country_id country_name region latitude longitude", said.countries)
         found = warehouse.query(f"{cases.format('anomalies')} union all {cases.format('anomalies_archive')}")
         assert found, "no case to compare"
-        table(db, "anomaly", "case_id stock_code country_id at z tier status", found)
+        table(db, "anomaly", "case_id stock_code country_id bought z tier status", found)
         wanted = {name: ordered(comparable(db.execute(statement).fetchall())) for name, statement in VIEWS.items()}
     actual = {name: ordered(comparable(warehouse.query(f"select * from bi.{name}"))) for name in VIEWS}
     assert all(wanted.values()), "a view without rows compares nothing"
