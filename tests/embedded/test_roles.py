@@ -9,6 +9,7 @@ from harness import Home
 from psycopg2.extensions import connection as Connection
 
 from warehouse import gold
+from warehouse.rules.facts import WHITESPACE
 from warehouse.session import Context
 
 DATABASE = "people"
@@ -297,9 +298,30 @@ def test_init_takes_back_what_was_granted_besides(people):
             f"alter default privileges grant execute on routines to {role}",
         )
     people.do("alter table fact_transactions no force row level security", "drop policy own on transactions_error")
+    people.do("create policy own on transactions_error for select to shop_app using (true)")
     assert sorted(people.rows(ACLS, {"schemas": schemas}), key=str) != before
     people.init()
     assert sorted(people.rows(ACLS, {"schemas": schemas}), key=str) == before
+
+
+def test_init_does_not_lock_what_a_job_and_its_readers_use(people):
+    writer = people.connect("warehouse_etl")
+    query(writer, "select count(*) from fact_transactions, transactions_error, dim_products, anomalies")
+    try:
+        people.do("set local lock_timeout = '1s'", gold.script("init_gold.sql"))
+    finally:
+        writer.close()
+
+
+def test_the_trimming_of_a_customer_is_that_of_the_fact_rules(people):
+    padded = [f"{character}C1{character}" for character in WHITESPACE]
+    statement = "insert into transactions_error (error_id, customer_id, reason, detail, batch_id, source_file)"
+    with people.admin.cursor() as cursor:
+        for number, customer in enumerate([*padded, WHITESPACE, "\u200bC1", "C 1"]):
+            cursor.execute(f"{statement} values (%s, %s, 'MALFORMED', '', '', '')", (1000 + number, customer))
+        cursor.execute("select customer_key, count(*) from transactions_error where error_id >= 1000 group by 1")
+        assert dict(cursor.fetchall()) == {"C1": len(padded), None: 1, "\u200bC1": 1, "C 1": 1}
+    people.admin.rollback()
 
 
 def test_the_jobs_login_settles_under_forced_row_level_security(people):
