@@ -196,16 +196,32 @@ select
     anomaly_id,
     transaction_id,
     stock_code,
-    status
+    status,
+    country_id,
+    invoice_date,
+    z_score,
+    tier
 from anomalies
 union all
 select
     anomaly_id,
     transaction_id,
     stock_code,
-    status
+    status,
+    country_id,
+    invoice_date,
+    z_score,
+    tier
 from anomalies_archive;
 comment on view ops.all_anomalies is 'Cases, the archived ones too.';
+comment on column ops.all_anomalies.anomaly_id is 'The case.';
+comment on column ops.all_anomalies.transaction_id is 'The sale that was flagged.';
+comment on column ops.all_anomalies.stock_code is 'The product.';
+comment on column ops.all_anomalies.status is 'As in anomalies.';
+comment on column ops.all_anomalies.country_id is 'The country that it was sold to.';
+comment on column ops.all_anomalies.invoice_date is 'When it was bought, UTC.';
+comment on column ops.all_anomalies.z_score is 'How far out, in the method''s deviations.';
+comment on column ops.all_anomalies.tier is 'critical, warning or notice.';
 
 -- Cases as a person reads them, one line each.
 create or replace view anomaly_cases as

@@ -145,6 +145,7 @@ declare
         or exists (select from staging.contested);
 begin
     facts := 0; errors := 0; duplicates := 0; repriced := 0; released := 0;
+    call ops.open_change();
 
     if touched then
         create temporary table known on commit drop as
@@ -165,7 +166,8 @@ begin
         -- facts that change or go: the star's copy is stale
         create temporary table stale on commit drop as
         select
-            f.transaction_id, f.invoice_date, f.customer_id, f.loaded_at, d.transaction_key is null as gone,
+            f.transaction_id, f.invoice_date, f.order_id, f.product_sk, f.quantity, f.total_amount, f.customer_id,
+            f.country_id, f.loaded_at, d.transaction_key is null as gone,
             (f.stock_code, f.quantity) is not distinct from (d.stock_code, d.quantity) as same_sale
         from fact_transactions as f
         inner join known as k on f.transaction_id = k.transaction_key
@@ -201,6 +203,10 @@ begin
                 )
             );
 
+        insert into change
+        select
+            -1, s.invoice_date, s.order_id, s.product_sk, s.quantity, s.total_amount, s.customer_id, s.country_id
+        from stale as s;
         delete from fact_transactions as f using stale as s
         where f.transaction_id = s.transaction_id;
         get diagnostics removed = row_count;
@@ -239,7 +245,14 @@ begin
                 d.origin = 'N'
                 or not exists (select from fact_transactions as f where f.transaction_id = d.transaction_key)
             )
-        returning invoice_date
+        returning invoice_date, order_id, product_sk, quantity, total_amount, customer_id, country_id
+    ),
+
+    counted as (
+        insert into change
+        select
+            1, w.invoice_date, w.order_id, w.product_sk, w.quantity, w.total_amount, w.customer_id, w.country_id
+        from written as w
     )
 
     insert into ops.score_feed (loaded_at, month, facts)
@@ -251,6 +264,8 @@ begin
     insert into ops.star_feed (loaded_at, run_id, facts)
     select now(), p_run_id, changed
     where changed > 0 or exists (select from ops.star_stale as s where s.loaded_at = now());
+
+    call ops.summarize();
 
     insert into transactions_error as e (
         error_id, transaction_id, order_id, stock_code, quantity, invoice_date, customer_id, country_id,

@@ -29,6 +29,13 @@ GOLD = {
     "gold.dim_products": "select * from dim_products",
     "gold.dim_customers": "select * from dim_customers",
     "gold.dim_countries": "select * from dim_countries",
+    "sales_by_day": "select * from ops.sales_by_day",
+    "sales_by_product": "select * from ops.sales_by_product",
+    "sales_by_buyer": "select * from ops.sales_by_buyer",
+    "activity_by_month": "select * from ops.activity_by_month",
+    "orders_of_month": "select * from ops.orders_of_month",
+    "customers_of_month": "select * from ops.customers_of_month",
+    "orders_of_buyer": "select * from ops.orders_of_buyer",
 }
 LAKE = {
     "products": "ecommerce_db.products",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from against_oracle import assert_agrees_with_oracle
+from view_oracle import assert_summaries_follow_the_facts, assert_views_agree_with_duckdb
 
 from generators.online_retail import replay
 
@@ -30,3 +31,5 @@ def test_real_weeks_agree_with_duckdb_row_by_row(warehouse):
     warehouse.run()
 
     assert_agrees_with_oracle(warehouse)
+    assert_summaries_follow_the_facts(warehouse)
+    assert_views_agree_with_duckdb(warehouse)
