@@ -264,8 +264,10 @@ def find_contested(context: Context) -> list[str]:
 def settle(context: Context, landed: int) -> dict[str, int]:
     """Bring what is staged into Gold. Raises where the books do not balance; the caller commits."""
     with context.gold.cursor() as cursor:
-        cursor.execute("select facts, errors, duplicates, repriced, released from ops.settle(%s)", (context.run_id,))
-        facts, errors, duplicates, repriced, released = cursor.fetchone() or (0, 0, 0, 0, 0)
+        cursor.execute(
+            "select facts, errors, duplicates, repriced, released, corrected from ops.settle(%s)", (context.run_id,)
+        )
+        facts, errors, duplicates, repriced, released, corrected = cursor.fetchone() or (0, 0, 0, 0, 0, 0)
         cursor.execute("call ops.clear_staging()")
     if landed != facts + errors + duplicates:
         raise WarehouseError(
@@ -280,4 +282,5 @@ def settle(context: Context, landed: int) -> dict[str, int]:
         "rows_duplicate": duplicates,
         "repriced": repriced,
         "released": released,
+        "corrected": corrected,
     }

@@ -51,7 +51,7 @@ def landed(spark: SparkSession, *rows: dict[str, Any]) -> DataFrame:
     """Landed rows, numbered from 1, each GOOD but for what is given."""
     cells = [{**GOOD, "row_id": i, "line_number": i + 1, **row} for i, row in enumerate(rows, start=1)]
     names = [column.split()[0] for column in LANDED.split(", ")]
-    return frame(spark, LANDED, [[row.get(name) for name in names] for row in cells])
+    return facts.correct(frame(spark, LANDED, [[row.get(name) for name in names] for row in cells]))
 
 
 def prices(spark: SparkSession, rows: list[tuple[Any, ...]] = VERSIONS) -> DataFrame:
