@@ -282,7 +282,7 @@ def touched_errors(context: Context) -> DataFrame:
     errors = gold.query(context, TOUCHED_ERRORS).withColumn("problem", F.lit(None).cast("string"))
     codes = gold.query(context, "select distinct stock_code as _code from staging.touched_ranges")
     countries = gold.query(context, "select country_id as _country from staging.touched_countries")
-    parsed = facts.parse(facts.correct(errors, _corrections(context))).where(~F.col("discarded"))
+    parsed = facts.parse(facts.correct(errors, _corrections(context))).where("malformed is null")
     undecided = {c: F.lit(None).cast("string") for c in ("fate", "reason", "detail")}
     return (
         parsed.join(F.broadcast(codes), F.col("stock_code") == F.col("_code"), "left")

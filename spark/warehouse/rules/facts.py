@@ -55,23 +55,22 @@ def correct(rows: DataFrame, corrections: DataFrame | None = None) -> DataFrame:
     """Put what stewards gave in the place of what landed, which stays beside it as `landed_<column>`.
 
     `corrections`: row_id, `discarded`, and for each column `given_<column>`, the text to take (empty: none, null: as
-    landed). Adds `corrected` and `discarded`. Who corrects a record that could not be cut into columns vouches for
-    the columns that he leaves as they are.
+    landed). Adds `corrected`; a discarded row has a `problem`. Who corrects a record that could not be cut into
+    columns vouches for those that he leaves as they are.
     """
     landed = rows.select("*", *[F.col(c).alias(f"landed_{c}") for c in COLUMNS])
     if corrections is None:
-        return landed.withColumns({"corrected": F.lit(False), "discarded": F.lit(False)})
+        return landed.withColumn("corrected", F.lit(False))
     given = {c: F.col(f"given_{c}") for c in COLUMNS}
+    in_place = {c: F.when(text.isNull(), F.col(c)).otherwise(F.nullif(text, F.lit(""))) for c, text in given.items()}
     taken = (
         landed.join(F.broadcast(corrections), "row_id", "left")
-        .withColumns(
-            {c: F.when(text.isNull(), F.col(c)).otherwise(F.nullif(text, F.lit(""))) for c, text in given.items()}
-        )
+        .withColumns(in_place)
         .withColumn("corrected", F.coalesce(*given.values()).isNotNull())
-        .withColumn("discarded", F.coalesce("discarded", F.lit(False)))
     )
     still_in_the_way = ~F.col("corrected") | F.concat_ws("", *COLUMNS).contains("\0")
-    return taken.withColumn("problem", F.when(still_in_the_way, F.col("problem"))).drop(*given.values())
+    problem = F.when(F.col("discarded"), F.lit("discarded")).when(still_in_the_way, F.col("problem"))
+    return taken.withColumn("problem", problem).drop("discarded", *given.values())
 
 
 def parse(rows: DataFrame) -> DataFrame:
@@ -113,8 +112,7 @@ def _what_is_malformed() -> Column:
         unreadable("invoice_date", "a time YYYY-MM-DD HH:MM:SS"),
         *[too_long(c) for c in ("transaction_id", "stock_code", "customer_id", "country_id")],
     )
-    discarded = F.when(F.col("discarded"), F.lit("discarded"))
-    return F.coalesce(discarded, F.col("problem"), F.nullif(complaints, F.lit("")))
+    return F.coalesce(F.col("problem"), F.nullif(complaints, F.lit("")))
 
 
 def resolve(parsed: DataFrame) -> DataFrame:
