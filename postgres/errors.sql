@@ -120,11 +120,11 @@ comment on function correct_error is
 create or replace function discard_error(error_id bigint, notes text) returns transactions_error
 language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
 begin
-    if coalesce(trim(notes), '') = '' then
+    if coalesce(btrim(notes, E' \t\r\n'), '') = '' then
         raise exception 'a note is required: why is error % discarded?', error_id
             using errcode = 'invalid_parameter_value';
     end if;
-    return ops.decide_on_error(discard_error.error_id, null, true, trim(notes));
+    return ops.decide_on_error(discard_error.error_id, null, true, btrim(notes, E' \t\r\n'));
 end $$;
 comment on function discard_error is
 'A steward''s decision that a row in error is never to become a fact; needs a note.';

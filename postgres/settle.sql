@@ -45,14 +45,7 @@ begin
     create unlogged table staging.touched_ranges (stock_code text, from_date date, to_date date);
     create unlogged table staging.touched_countries (country_id text, gone boolean);
     create unlogged table staging.redecided_batches as select unnest(redecided) as batch_id;
-    -- `given`: the texts that stand in place of what landed, empty for none
-    create unlogged table staging.error_verdicts as
-    select
-        v.*, v.judged < v.version as due,
-        (
-            select jsonb_object_agg(c.key, coalesce(c.value, '')) from jsonb_each_text(v.correction) as c
-        ) as given
-    from ops.error_verdicts as v;
+    create unlogged table staging.error_verdicts as select * from ops.error_verdicts;
     alter table staging.error_verdicts add primary key (error_id);
     analyze staging.error_verdicts;
     -- which parts of which table have been copied, each by the first attempt that committed
@@ -104,7 +97,7 @@ begin
     union
     select e.transaction_key
     from transactions_error as e inner join staging.error_verdicts as v on e.error_id = v.error_id
-    where v.due and e.transaction_key is not null
+    where v.judged < v.version and e.transaction_key is not null
     union
     select f.transaction_id
     from fact_transactions as f
@@ -335,7 +328,7 @@ begin
 
     update ops.error_verdicts as v set judged = s.version
     from staging.error_verdicts as s
-    where v.error_id = s.error_id and s.due;
+    where v.error_id = s.error_id and s.judged < s.version;
     -- nothing more than to judge the row again was asked
     delete from ops.error_verdicts as v where v.judged = v.version and v.correction is null and not v.discarded;
     call ops.show_error_verdicts(null);

@@ -1,11 +1,14 @@
 """Settle Gold: decide the fate of new and touched rows in Spark, then bring it in, in one transaction."""
 
+from collections.abc import Sequence
 from functools import reduce
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from warehouse import gather, gold, ledger
+from warehouse.gold import Verdict
 from warehouse.landing import Scope, reconcile
 from warehouse.ledger import Outcome
 from warehouse.rules import facts
@@ -42,6 +45,18 @@ def run(context: Context, scope: Scope) -> Outcome:
         context.failpoint("before-gold-commit")
     context.failpoint("after-gold-commit")
     return outcome
+
+
+def preview(context: Context, verdicts: Sequence[Verdict], errors: Sequence[int]) -> list[dict[str, Any]]:
+    """What the next run would make of rows in error, were these decisions given; Gold stays as it is.
+
+    `errors`: the rows that are asked for; none: all that stewards decided on since the last run.
+    """
+    with ledger.alone(context, "gold"):
+        gold.open_staging(context, ())
+        gold.suppose(context, verdicts)
+        _decide(context, gather.unsettled(context.gold, Scope()), gather.reference(context))
+        return gold.staged_errors(context, errors)
 
 
 def _decide(context: Context, window: gather.Window, reference: gather.Reference) -> None:

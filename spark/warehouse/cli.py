@@ -34,7 +34,7 @@ from jobs import (
     refresh_baselines,
     send_alerts,
 )
-from warehouse import embedded, landing, monitor
+from warehouse import embedded, landing, monitor, stewards
 from warehouse.config import load
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.faults import explain
@@ -126,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     with_options(command("baselines", _baselines, "refresh what is typical of each product, by all sales until now"))
     with_options(command("detect", _detect, "score what was loaded since, and open cases"))
     with_options(command("alerts", _alerts, "tell the stewards of new cases by mail"))
+    stewards.add_error_commands(command("errors", _errors, "rows in error: look at them, correct or discard them"))
     added = command("run", _run, "everything pending, in order, in one session")
     with_options(added, until=True, replace=True)
     added = command("backfill", _backfill, "what landed from one day to another, month by month")
@@ -211,6 +212,11 @@ def _detect(context: Context, options: Any) -> int:
 def _alerts(context: Context, options: Any) -> int:
     _ready(context)
     return _report(options, [send_alerts.run(context)])
+
+
+def _errors(context: Context, options: Any) -> int:
+    _ready(context)
+    return int(options.act(context, options))
 
 
 def run_all(

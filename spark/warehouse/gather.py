@@ -111,18 +111,21 @@ def verdicts_due(gold_connection: Connection) -> bool:
 def due_rows(context: Context, settling: Window) -> DataFrame | None:
     """The settled rows that stewards decided on since, parsed; a new row meets its verdict as it comes."""
     with context.gold.cursor() as cursor:
-        cursor.execute("select distinct batch_id from staging.error_verdicts where due")
+        cursor.execute("select distinct batch_id from staging.error_verdicts where judged < version")
         batches = [batch for (batch,) in cursor]
     if not batches:
         return None
-    due = gold.query(context, "select error_id as row_id from staging.error_verdicts where due")
+    due = gold.query(context, "select error_id as row_id from staging.error_verdicts where judged < version")
     rows = _bronze(context, batches, lambda content, settled: settled and content not in settling.contents)
     return facts.parse(rows.join(F.broadcast(due), "row_id", "left_semi"))
 
 
 def _corrections(context: Context) -> DataFrame:
     """What stewards had decided when the run began, for `facts.correct`."""
-    given = ", ".join(f"given ->> '{c}' as given_{c}" for c in facts.COLUMNS)
+    given = ", ".join(
+        f"case when correction -> '{c}' is not null then coalesce(correction ->> '{c}', '') end as given_{c}"
+        for c in facts.COLUMNS
+    )
     return gold.query(context, f"select error_id as row_id, discarded, {given} from staging.error_verdicts")
 
 

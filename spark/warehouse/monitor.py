@@ -101,7 +101,7 @@ def show_rows(columns: Sequence[str], rows: Sequence[tuple[Any, ...]], as_json: 
     if as_json:
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=str))
         return
-    shown = [["" if value is None else str(value) for value in row] for row in rows]
+    shown = [["" if value is None else plain(str(value)) for value in row] for row in rows]
     if not sys.stdout.isatty():
         print("\n".join("\t".join(line) for line in [list(columns), *shown]))
         return
@@ -109,6 +109,11 @@ def show_rows(columns: Sequence[str], rows: Sequence[tuple[Any, ...]], as_json: 
     for line in shown:
         table.add_row(*line)
     Console(markup=False).print(table)
+
+
+def plain(text: str) -> str:
+    """Text on one line of a terminal, which it cannot steer: what does not print is shown by its escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _rows(context: Context, statement: str) -> list[dict[str, Any]]:

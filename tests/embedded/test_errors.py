@@ -5,22 +5,10 @@ from typing import Any
 
 import psycopg2
 import pytest
-from harness import COUNTRIES, PRODUCTS, Warehouse, assert_same_state
-from small_shop import (
-    APPLE,
-    BRITAIN,
-    BRUSH,
-    FRANCE,
-    amounts,
-    assert_balanced,
-    land_masters,
-    land_sales,
-    sale,
-)
+from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse, assert_same_state
+from small_shop import APPLE, BRUSH, amounts, assert_balanced, land_masters, land_sales, sale
 
-from jobs import build_star_schema, postgres_load_fact
-from warehouse import gather
-from warehouse.landing import Scope
+from warehouse import gold
 from warehouse.session import SimulatedCrash
 
 pytestmark = pytest.mark.slow
@@ -136,3 +124,336 @@ def test_a_correction_that_does_not_help_stays_open_with_the_new_reason(shop):
     assert errors(shop)[1] == ("MANY", "MALFORMED", "RESOLVED", 4)
     assert amounts(shop) == {"GOOD": "1.5000", "MANY": "3.0000"}
     assert_whole(shop, 3)
+
+
+def test_a_corrected_id_competes_for_the_transaction_that_it_names(warehouse):
+    """The earliest window wins, as among landed rows; the loser is an error, corrected or not."""
+    land_masters(warehouse)
+    land_sales(warehouse, "2011-01-01T08", sale("T1", code="Z"))
+    land_sales(warehouse, "2011-01-01T12", sale("T2"))
+    land_sales(warehouse, "2011-01-01T16", sale("T3", quantity="x"))
+    warehouse.run()
+    first, last = error_id(warehouse, "T1"), error_id(warehouse, "T3")
+
+    correct(warehouse, last, transaction_id=" T2 ", quantity=5)
+    warehouse.run()
+    assert errors(warehouse) == [("T1", "UNKNOWN_PRODUCT", "OPEN", 1), ("T3", "DUPLICATE_CONFLICT", "OPEN", 2)]
+    assert amounts(warehouse) == {"T2": "1.5000"}
+    assert_whole(warehouse, 3)
+
+    correct(warehouse, first, transaction_id="T2", stock_code="B")
+    warehouse.run()
+    assert amounts(warehouse) == {"T2": "2.0000"}, "the row of 08:00 is before the fact of 12:00"
+    assert errors(warehouse) == [
+        ("T1", "UNKNOWN_PRODUCT", "RESOLVED", 2),
+        ("T2", "DUPLICATE_CONFLICT", "OPEN", 1),
+        ("T3", "DUPLICATE_CONFLICT", "OPEN", 3),
+    ]
+    assert_whole(warehouse, 3)
+
+    correct(warehouse, first, transaction_id="T4", stock_code="B")
+    warehouse.run()
+    assert amounts(warehouse) == {"T2": "1.5000", "T4": "2.0000"}, "what it had displaced is back"
+    assert errors(warehouse)[0][:3] == ("T1", "UNKNOWN_PRODUCT", "RESOLVED")
+    assert len(errors(warehouse)) == 2
+    assert_whole(warehouse, 3)
+
+
+def test_a_row_corrected_into_an_exact_duplicate_counts_as_one(shop):
+    land_sales(shop, "2011-01-01T12", sale("GOOD", quantity="one"))
+    shop.run()
+    error = error_id(shop, "GOOD")
+    correct(shop, error, quantity="1")
+    shop.run()
+    assert amounts(shop) == {"GOOD": "1.5000"}
+    assert errors(shop)[1] == ("GOOD", "MALFORMED", "RESOLVED", 2)
+    assert shop.query("select row_id from ops.duplicates") == [(error,)]
+    assert_whole(shop, 4)
+    correct(shop, error, quantity="1", transaction_id="OTHER")
+    shop.run()
+    assert amounts(shop) == {"GOOD": "1.5000", "OTHER": "1.5000"}
+    assert_whole(shop, 4)
+
+
+def test_a_discarded_row_is_an_error_for_ever_and_competes_with_none(warehouse):
+    land_masters(warehouse)
+    land_sales(warehouse, "2011-01-01T08", sale("T1", country="DE"), sale("T2", quantity="x"))
+    land_sales(warehouse, "2011-01-01T12", sale("T1", quantity=2), sale("T1", quantity=2))
+    warehouse.run()
+    assert amounts(warehouse) == {}, "the row to DE is taken for T1, and has no country"
+    error = error_id(warehouse, "T1", country_id="DE")
+
+    discard(warehouse, error)
+    discard(warehouse, error_id(warehouse, "T2"))
+    assert [row[2] for row in errors(warehouse)].count("DISCARDED") == 2, "at once"
+    warehouse.run()
+    assert amounts(warehouse) == {"T1": "3.0000"}
+    assert [row[1:3] for row in errors(warehouse)] == [("UNKNOWN_COUNTRY", "DISCARDED"), ("MALFORMED", "DISCARDED")]
+    assert_whole(warehouse, 4)
+
+    warehouse.land("countries/countries_2011-01-02.csv", ["DE,Germany,Europe,51,10"], COUNTRIES)
+    land_sales(warehouse, "2011-01-01T16", sale("T1", quantity=7))
+    warehouse.run()
+    assert amounts(warehouse) == {"T1": "3.0000"}, "neither the country nor a rival wakes it"
+    assert [row[1:3] for row in errors(warehouse)] == [
+        ("UNKNOWN_COUNTRY", "DISCARDED"),
+        ("DUPLICATE_CONFLICT", "OPEN"),
+        ("MALFORMED", "DISCARDED"),
+    ]
+    assert_whole(warehouse, 5)
+
+    retry(warehouse, error)
+    retry(warehouse, error_id(warehouse, "T2"))
+    assert [row[2] for row in errors(warehouse)] == ["OPEN"] * 3
+    warehouse.run()
+    assert amounts(warehouse) == {"T1": "1.5000"}, "it is the earliest again, and has its country"
+    assert [row[1:3] for row in errors(warehouse)] == [("DUPLICATE_CONFLICT", "OPEN")] * 3 + [("MALFORMED", "OPEN")]
+    assert warehouse.query("select * from ops.error_verdicts") == []
+    assert_whole(warehouse, 5)
+
+
+def test_a_steward_can_take_back_what_he_corrected(shop):
+    error = error_id(shop, "MANY")
+    correct(shop, error, quantity=60)
+    shop.run()
+    correct(shop, error, quantity=6)
+    assert errors(shop)[1][2] == "RESOLVED", "until the fact has followed"
+    assert_balanced(shop, 3)
+    shop.run()
+    assert amounts(shop)["MANY"] == "9.0000"
+    assert_whole(shop, 3)
+
+    discard(shop, error)
+    assert_balanced(shop, 3)
+    shop.run()
+    assert amounts(shop) == {"GOOD": "1.5000"}
+    assert errors(shop)[1] == ("MANY", "MALFORMED", "DISCARDED", 4)
+    assert_whole(shop, 3)
+
+    retry(shop, error)
+    shop.run()
+    assert amounts(shop)["MANY"] == "9.0000", "the correction stands"
+    assert_whole(shop, 3)
+
+    correct(shop, error, quantity="many")
+    shop.run()
+    assert amounts(shop) == {"GOOD": "1.5000"}
+    assert errors(shop)[1][1:3] == ("MALFORMED", "OPEN")
+    assert_whole(shop, 3)
+
+
+def test_a_correction_holds_whenever_its_row_is_read_again(shop):
+    """A replaced file in the window, an earlier rival, late reference data."""
+    correct(shop, error_id(shop, "ABROAD"), country_id="GB")
+    correct(shop, error_id(shop, "MANY"), quantity=2, stock_code="NEW")
+    other = [sale("OTHER"), sale("GOOD", quantity=9)]
+    land_sales(shop, "2011-01-01T08_b", *other)
+    shop.run()
+    land_sales(shop, "2011-01-01T08_b", sale("OTHER", quantity=3))
+    shop.run(replace=True)
+    assert amounts(shop) == {"GOOD": "1.5000", "ABROAD": "1.5000", "OTHER": "4.5000"}
+    assert [row[1:3] for row in errors(shop)] == [("UNKNOWN_COUNTRY", "RESOLVED"), ("UNKNOWN_PRODUCT", "OPEN")]
+    assert_whole(shop, 4)
+
+    shop.land("products/products_2010-12-31.csv", ["NEW,New,,4.00,1", APPLE.replace("1.50", "1.25")], PRODUCTS)
+    shop.land("countries/countries_2011-01-02.csv", ["XX,Atlantis,,,"], COUNTRIES)
+    said = {outcome.job: outcome.line for outcome in shop.run()}
+    assert said["gold"] == "0 landed = 1 facts + -1 errors + 0 duplicates (1 corrected)"
+    assert amounts(shop)["MANY"] == "8.0000"
+    assert [row[1:3] for row in errors(shop)] == [("UNKNOWN_COUNTRY", "RESOLVED"), ("MALFORMED", "RESOLVED")]
+    assert shop.query("select country_id from fact_transactions where transaction_id = 'ABROAD'") == [("GB",)]
+    assert_whole(shop, 4)
+
+    land_sales(shop, "2011-01-01T04", sale("ABROAD", quantity=8), sale("MANY", quantity=2, code="NEW"))
+    shop.run()
+    assert amounts(shop)["ABROAD"] == "12.0000"
+    assert [row[1:3] for row in errors(shop)] == [("DUPLICATE_CONFLICT", "OPEN"), ("MALFORMED", "RESOLVED")]
+    assert shop.query("select count(*) from ops.duplicates") == [(1,)]
+    assert shop.query("select resolved_at, resolved_by from transactions_error where status = 'OPEN'") == [(None, None)]
+    assert_whole(shop, 6)
+
+
+def test_a_correction_goes_with_its_file_and_comes_again_with_it(shop):
+    path = shop.landing / f"transactions/transactions_{JANUARY}.csv"
+    content = path.read_bytes()
+    correct(shop, error_id(shop, "ABROAD"), country_id="GB")
+    discard(shop, error_id(shop, "MANY"))
+    shop.run()
+    before = shop.state()
+
+    land_sales(shop, JANUARY, sale("GOOD"), sale("ABROAD", country="YY"))
+    shop.run(replace=True)
+    assert errors(shop) == [("ABROAD", "UNKNOWN_COUNTRY", "OPEN", 1)]
+    assert_whole(shop, 2)
+
+    path.write_bytes(content)
+    shop.run(replace=True)
+    assert_same_state(shop.state(), before)
+    assert_whole(shop, 3)
+
+
+def test_it_is_the_same_whether_the_rival_or_the_correction_comes_first(warehouse):
+    states = []
+    for rival_first in (True, False):
+        warehouse.reset()
+        for file in warehouse.landing.rglob("*.csv"):
+            file.unlink()
+        land_masters(warehouse)
+        land_sales(warehouse, "2011-01-01T08", sale("T1", quantity="x"), sale("T2", code="NEW"), sale("T3", country=""))
+        warehouse.run()
+        rows = [error_id(warehouse, key) for key in ("T1", "T2", "T3")]
+
+        def decide(rows: list[int] = rows) -> None:
+            correct(warehouse, rows[0], quantity="3", transaction_id="T4")
+            correct(warehouse, rows[1], customer_id="C9")
+            discard(warehouse, rows[2])
+
+        def rivals() -> None:
+            warehouse.land("products/products_2011-01-01.csv", [APPLE, BRUSH, "NEW,New,,4,1"], PRODUCTS)
+            land_sales(warehouse, "2011-01-01T04", sale("T4", code="B"), sale("T2", quantity=2, code="B"))
+            land_sales(warehouse, "2011-01-01T12", sale("T3"), sale("T2", code="NEW", customer="C9"))
+
+        for step in (rivals, decide) if rival_first else (decide, rivals):
+            step()
+            warehouse.run(replace=True)
+        assert_whole(warehouse, 7)
+        states.append(warehouse.state())
+        assert amounts(warehouse) == {"T4": "2.0000", "T2": "4.0000", "T3": "1.5000"}
+    for state in states:  # why it was in error when the steward looked at it depends on when that was
+        state["errors"] = [
+            (*row[:8], *([None] * 2 if row[14] != "OPEN" else row[8:10]), *row[10:]) for row in state["errors"]
+        ]
+    assert_same_state(*states)
+
+
+@pytest.mark.parametrize("point", ["before-gold-commit", "after-gold-commit"])
+def test_a_run_that_is_killed_loses_no_correction_and_takes_none_twice(shop, point):
+    correct(shop, error_id(shop, "ABROAD"), country_id="GB")
+    discard(shop, error_id(shop, "MANY"))
+    with pytest.raises(SimulatedCrash):
+        shop.run(failpoint=f"{point}:raise")
+    assert_balanced(shop, 3)
+    shop.run()
+    assert errors(shop) == [("ABROAD", "UNKNOWN_COUNTRY", "RESOLVED", 2), ("MANY", "MALFORMED", "DISCARDED", 2)]
+    assert amounts(shop) == {"GOOD": "1.5000", "ABROAD": "1.5000"}
+    assert_whole(shop, 3)
+
+
+def meanwhile(shop: Warehouse, monkeypatch: pytest.MonkeyPatch, *steps: Any) -> None:
+    """Let stewards act while `gold` has decided and not settled yet."""
+    settle = gold.settle
+
+    def act_and_settle(*arguments: Any) -> Any:
+        for step in steps:
+            step()
+        return settle(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gold, "settle", act_and_settle)
+        shop.run()
+    assert_whole(shop, shop.books()[0])
+
+
+def test_what_stewards_decide_while_gold_runs_is_carried_out_by_the_next_run(shop, monkeypatch):
+    abroad, many = error_id(shop, "ABROAD"), error_id(shop, "MANY")
+    correct(shop, abroad, country_id="FR")
+    correct(shop, many, quantity=5)
+    meanwhile(
+        shop,
+        monkeypatch,
+        lambda: correct(shop, abroad, country_id="GB", transaction_id="HOME"),
+        lambda: discard(shop, many),
+    )
+    assert amounts(shop) == {"GOOD": "1.5000", "ABROAD": "1.5000", "MANY": "7.5000"}
+    assert shop.query("select correction from transactions_error where error_id = %s", [abroad]) == [
+        ({"country_id": "GB", "transaction_id": "HOME"},)
+    ]
+    shop.run()
+    assert amounts(shop) == {"GOOD": "1.5000", "HOME": "1.5000"}
+    assert [row[2] for row in errors(shop)] == ["RESOLVED", "DISCARDED"]
+    assert_whole(shop, 3)
+
+
+def test_a_row_that_heals_while_stewards_decide_on_it_is_not_counted_twice(shop, monkeypatch):
+    """Its country comes; one steward gives it another id, another discards its neighbour, a third opens one again."""
+    land_sales(shop, "2011-01-01T12", sale("NEXT", country="XX"), sale("THIRD", country="XX"))
+    shop.run()
+    abroad, neighbour, third = (error_id(shop, key) for key in ("ABROAD", "NEXT", "THIRD"))
+    discard(shop, third)
+    shop.run()
+    retry(shop, third)
+    shop.land("countries/countries_2011-01-02.csv", ["XX,Atlantis,,,"], COUNTRIES)
+    meanwhile(
+        shop,
+        monkeypatch,
+        lambda: correct(shop, abroad, transaction_id="HOME"),
+        lambda: discard(shop, neighbour),
+        lambda: correct(shop, third, transaction_id="FOURTH"),
+    )
+    assert sorted(amounts(shop)) == ["ABROAD", "GOOD", "NEXT", "THIRD"]
+    shop.run()
+    assert sorted(amounts(shop)) == ["FOURTH", "GOOD", "HOME"]
+    assert [row[::2] for row in errors(shop)] == [
+        ("ABROAD", "RESOLVED"),
+        ("MANY", "OPEN"),
+        ("NEXT", "DISCARDED"),
+        ("THIRD", "RESOLVED"),
+    ]
+    assert_whole(shop, 5)
+
+
+def test_a_record_that_could_not_be_cut_is_mended_by_giving_its_columns(warehouse):
+    land_masters(warehouse)
+    quoting = 'Q1,"O1" ,A,1,2011-01-01 10:00:00,C1,GB'
+    land_sales(warehouse, JANUARY, "SHORT,O1,A,1,2011-01-01 10:00:00,C1", quoting, sale("NUL", order="a\0b"))
+    warehouse.run()
+    [(uncut,)] = warehouse.query("select error_id from transactions_error where transaction_id is null")
+    correct(warehouse, error_id(warehouse, "SHORT"), country_id="GB")
+    correct(warehouse, uncut, transaction_id="Q1", quantity=1)
+    correct(warehouse, error_id(warehouse, "NUL"), quantity=2)
+    warehouse.run()
+    assert amounts(warehouse) == {"SHORT": "1.5000"}
+    assert warehouse.query("select detail from transactions_error where status = 'OPEN' order by transaction_id") == [
+        ("the record has a NUL character",),
+        ("order_id is empty; stock_code is empty; invoice_date is empty",),
+    ]
+    correct(warehouse, error_id(warehouse, "NUL"), order_id="ab")
+    whole = dict(zip(TRANSACTIONS.split(","), quoting.replace('"O1" ', "O1").split(","), strict=True))
+    correct(warehouse, uncut, **whole)
+    warehouse.run()
+    assert sorted(amounts(warehouse)) == ["NUL", "Q1", "SHORT"]
+    assert warehouse.query("select raw_record from transactions_error where error_id = %s", [uncut]) == [(quoting,)]
+    assert_whole(warehouse, 3)
+
+
+@pytest.mark.parametrize(
+    ("correction", "complaint"),
+    [
+        ("null", "a correction is an object of columns and values"),
+        (None, "a correction is an object of columns and values"),
+        ("[]", "a correction is an object of columns and values"),
+        ("{}", "a correction is an object of columns and values"),
+        ('"GB"', "a correction is an object of columns and values"),
+        ('{"country": "GB"}', "a transaction has no column country; its columns are transaction_id, order_id,"),
+        ('{"status": "RESOLVED", "quantity": 1}', "a transaction has no column status"),
+        ('{"quantity": [1]}', "the value of quantity is neither text nor a number nor null"),
+        ('{"quantity": {"a": 1}}', "the value of quantity is neither text nor a number nor null"),
+        ('{"customer_id": true}', "the value of customer_id is neither text nor a number nor null"),
+    ],
+)
+def test_what_is_no_correction_is_refused(warehouse, correction, complaint):
+    with pytest.raises(psycopg2.errors.InvalidParameterValue, match=complaint):
+        call(warehouse, "select correct_error(1, %s)", correction)
+
+
+def test_an_error_that_is_not_there_and_a_discard_without_a_note_are_refused(warehouse):
+    for statement in (
+        """select correct_error(7, '{"quantity": 1}')""",
+        "select discard_error(7, 'why')",
+        "select ops.retry_error(7)",
+    ):
+        with pytest.raises(psycopg2.errors.NoDataFound, match="there is no error 7"):
+            call(warehouse, statement)
+    for notes in (None, "", "  \n"):
+        with pytest.raises(psycopg2.errors.InvalidParameterValue, match="a note is required: why is error 7 discarded"):
+            call(warehouse, "select discard_error(7, %s)", notes)
