@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from command_line import command_here
 from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse, assert_same_state
 from small_shop import APPLE, BRUSH, amounts, assert_balanced, land_masters, land_sales, sale
 
@@ -457,3 +458,110 @@ def test_an_error_that_is_not_there_and_a_discard_without_a_note_are_refused(war
     for notes in (None, "", "  \n"):
         with pytest.raises(psycopg2.errors.InvalidParameterValue, match="a note is required: why is error 7 discarded"):
             call(warehouse, "select discard_error(7, %s)", notes)
+
+
+@pytest.fixture
+def command(shop, monkeypatch, capsys):
+    return command_here(shop, monkeypatch, capsys)
+
+
+def test_a_steward_lives_from_the_command_line(shop, command):
+    abroad, many = str(error_id(shop, "ABROAD")), str(error_id(shop, "MANY"))
+    found = json.loads(command("errors", "list", "--reason", "unknown_country", "--json").out)
+    assert [(row["error_id"], row["detail"], row["waits_for_gold"]) for row in found] == [
+        (int(abroad), "no country XX", False)
+    ]
+    assert command("errors", "list", "--limit", "1").err == (
+        "errors: only the newest 1 are shown; --limit 0 shows all\n"
+    )
+
+    said = command("errors", "correct", abroad, "country_id=GB")
+    assert (said.code, said.out) == (0, f"error {abroad}: corrected; the next `gold` judges it again\n")
+    said = command("errors", "discard", many, "--notes", "a test sale", "--json")
+    assert [json.loads(said.out)[c] for c in ("status", "notes", "waits_for_gold")] == [
+        "DISCARDED",
+        "a test sale",
+        True,
+    ]
+    said = command("errors", "retry", abroad)
+    assert (said.code, said.out.splitlines()) == (
+        0,
+        [
+            "gold: 0 landed = 1 facts + -1 errors + 0 duplicates (1 corrected)",
+            f"error {abroad}: RESOLVED, UNKNOWN_COUNTRY: no country XX",
+        ],
+    )
+    shown = command("errors", "show", abroad).out.splitlines()
+    assert 'correction: {"country_id": "GB"}' in shown and "country_id: XX" in shown and "status: RESOLVED" in shown
+    assert command("errors", "list").out.splitlines()[1:] == []
+    assert len(command("errors", "list", "--status", "all").out.splitlines()) == 3
+    assert json.loads(command("errors", "retry", "--json").out)["summary"] == "nothing pending"
+
+
+def test_a_dry_run_says_what_each_row_would_become_and_changes_nothing(shop, command):
+    land_sales(shop, "2011-01-01T12", sale("GOOD", quantity="one"), sale("LATE", code="B", at="2010-12-31 10:00:00"))
+    shop.run()
+    abroad, many, good, late = (str(error_id(shop, key)) for key in ("ABROAD", "MANY", "GOOD", "LATE"))
+    before = shop.state()
+
+    def would(*arguments: str) -> list[tuple[Any, ...]]:
+        rows = json.loads(command("errors", *arguments, "--dry-run", "--json").out)
+        return [(str(row["error_id"]), row["becomes"], row["detail"], row["total_amount"]) for row in rows]
+
+    assert would("correct", abroad, "country_id=GB", "quantity=3") == [(abroad, "FACT", None, "4.5000")]
+    assert would("correct", good, "quantity=1") == [(good, "DUPLICATE", None, None)]
+    assert would("correct", good, "quantity=2") == [(good, "ERROR", "other values were taken for GOOD", None)]
+    assert would("correct", late, "quantity=2") == [(late, "ERROR", "B had no price yet on 2010-12-31", None)]
+    assert would("correct", many, "quantity=2", "order_id=") == [(many, "ERROR", "order_id is empty", None)]
+    assert would("retry") == []
+    assert would("retry", abroad) == [(abroad, "ERROR", "no country XX", None)]
+    assert_same_state(shop.state(), before)
+    assert shop.query("select * from ops.error_verdicts") == []
+    assert shop.query("select tablename from pg_tables where schemaname = 'staging'") == []
+
+    correct(shop, int(abroad), country_id="FR")
+    discard(shop, int(many))
+    assert sorted(would("retry")) == sorted([(abroad, "FACT", None, "1.5000"), (many, "DISCARDED", "discarded", None)])
+    table = command("errors", "correct", abroad, "country_id=GB", "--dry-run").out.splitlines()
+    assert table == [
+        "error_id\tbecomes\treason\tdetail\ttransaction_id\tunit_price\ttotal_amount",
+        f"{abroad}\tFACT\t\t\tABROAD\t1.5000\t1.5000",
+    ]
+    shop.run()
+    assert shop.query("select country_id from fact_transactions where transaction_id = 'ABROAD'") == [("FR",)]
+    assert_whole(shop, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show", "7"], "there is no error 7"),
+        (["correct", "7", "quantity=1"], "there is no error 7"),
+        (["correct", "7", "quantity=1", "--dry-run"], "there is no error 7"),
+        (["correct", "7", "amount=1"], "a transaction has no column amount; its columns are transaction_id, order_id,"),
+        (["discard", "7", "--notes", " "], "a note is required: why is error 7 discarded?"),
+        (["discard", "7", "--notes", "why"], "there is no error 7"),
+        (["retry", "7"], "there is no error 7"),
+        (["show", "9" * 30], "bigint out of range"),
+        (["retry", "9" * 30], "bigint out of range"),
+    ],
+)
+def test_what_a_steward_gets_wrong_is_told_in_one_line(warehouse, monkeypatch, capsys, arguments, said):
+    answer = command_here(warehouse, monkeypatch, capsys)("errors", *arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(f"warehouse: {said}") and answer.err.count("\n") == 1
+
+
+def test_text_that_would_steer_a_terminal_is_shown_as_text(warehouse, monkeypatch, capsys):
+    land_masters(warehouse)
+    land_sales(warehouse, JANUARY, sale("E\x1b[2J[red]", quantity="1\n2\u202e", order="[bold]"))
+    warehouse.run()
+    command = command_here(warehouse, monkeypatch, capsys)
+    listed = command("errors", "list").out
+    assert listed.splitlines()[1].split("\t")[3:5] == [
+        "quantity '1\\n2\\u202e' is not a whole number of 32 bits", "E\\x1b[2J[red]",
+    ]  # fmt: skip
+    [(error,)] = warehouse.query("select error_id from transactions_error")
+    shown = command("errors", "show", str(error)).out
+    assert "transaction_id: E\\x1b[2J[red]\n" in shown and "order_id: [bold]\n" in shown
+    assert all(character.isprintable() or character in "\n\t" for character in listed + shown)
