@@ -277,7 +277,9 @@ def staged_errors(context: Context, errors: Sequence[int]) -> list[dict[str, Any
     with context.gold.cursor() as cursor:
         cursor.execute(
             """
-            select v.error_id, case when v.discarded then 'DISCARDED' else d.fate end as becomes, d.reason, d.detail,
+            select v.error_id, case when v.discarded then 'DISCARDED' else d.fate end as becomes,
+                case when v.discarded then v.reason else d.reason end as reason,
+                case when v.discarded then v.detail else d.detail end as detail,
                 d.transaction_key as transaction_id, d.unit_price, d.total_amount
             from staging.error_verdicts as v inner join staging.decided as d on v.error_id = d.row_id
             where v.judged < v.version and (%(all)s or v.error_id = any(%(errors)s))

@@ -15,6 +15,7 @@ from warehouse.session import SimulatedCrash
 pytestmark = pytest.mark.slow
 
 JANUARY = "2011-01-01T08"
+NO_NUMBER = "quantity 'many' is not a whole number of 32 bits"
 
 
 def errors(warehouse: Warehouse) -> list[tuple[Any, ...]]:
@@ -97,7 +98,7 @@ def test_a_corrected_row_becomes_a_fact_and_its_error_is_resolved_beside_it(shop
         ("ABROAD", "1", "C1", "XX", {"country_id": "GB"}, "ABROAD", "no country XX", True, True),
         (
             "MANY", "many", "C1", "GB", {"quantity": 6, "customer_id": None}, "MANY",
-            "quantity 'many' is not a whole number of 32 bits", True, True,
+            NO_NUMBER, True, True,
         ),
     ]  # fmt: skip
     assert shop.query("select country_id, customer_id from fact_transactions where transaction_id <> 'GOOD'") == [
@@ -521,7 +522,7 @@ def test_a_dry_run_says_what_each_row_would_become_and_changes_nothing(shop, com
 
     correct(shop, int(abroad), country_id="FR")
     discard(shop, int(many))
-    assert sorted(would("retry")) == sorted([(abroad, "FACT", None, "1.5000"), (many, "DISCARDED", "discarded", None)])
+    assert sorted(would("retry")) == sorted([(abroad, "FACT", None, "1.5000"), (many, "DISCARDED", NO_NUMBER, None)])
     table = command("errors", "correct", abroad, "country_id=GB", "--dry-run").out.splitlines()
     assert table == [
         "error_id\tbecomes\treason\tdetail\ttransaction_id\tunit_price\ttotal_amount",
