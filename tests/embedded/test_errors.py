@@ -428,24 +428,25 @@ def test_a_record_that_could_not_be_cut_is_mended_by_giving_its_columns(warehous
     assert_whole(warehouse, 3)
 
 
-@pytest.mark.parametrize(
-    ("correction", "complaint"),
-    [
-        ("null", "a correction is an object of columns and values"),
-        (None, "a correction is an object of columns and values"),
-        ("[]", "a correction is an object of columns and values"),
-        ("{}", "a correction is an object of columns and values"),
-        ('"GB"', "a correction is an object of columns and values"),
-        ('{"country": "GB"}', "a transaction has no column country; its columns are transaction_id, order_id,"),
-        ('{"status": "RESOLVED", "quantity": 1}', "a transaction has no column status"),
-        ('{"quantity": [1]}', "the value of quantity is neither text nor a number nor null"),
-        ('{"quantity": {"a": 1}}', "the value of quantity is neither text nor a number nor null"),
-        ('{"customer_id": true}', "the value of customer_id is neither text nor a number nor null"),
-    ],
-)
-def test_what_is_no_correction_is_refused(warehouse, correction, complaint):
-    with pytest.raises(psycopg2.errors.InvalidParameterValue, match=complaint):
-        call(warehouse, "select correct_error(1, %s)", correction)
+NO_CORRECTION = "a correction is an object of columns and values"
+REFUSED = {
+    None: NO_CORRECTION,
+    "null": NO_CORRECTION,
+    "[]": NO_CORRECTION,
+    "{}": NO_CORRECTION,
+    '"GB"': NO_CORRECTION,
+    '{"country": "GB"}': "a transaction has no column country; its columns are transaction_id, order_id,",
+    '{"status": "RESOLVED", "quantity": 1}': "a transaction has no column status",
+    '{"quantity": [1]}': "the value of quantity is neither text nor a number nor null",
+    '{"quantity": {"a": 1}}': "the value of quantity is neither text nor a number nor null",
+    '{"customer_id": true}': "the value of customer_id is neither text nor a number nor null",
+}
+
+
+def test_what_is_no_correction_is_refused(warehouse):
+    for correction, complaint in REFUSED.items():
+        with pytest.raises(psycopg2.errors.InvalidParameterValue, match=complaint):
+            call(warehouse, "select correct_error(1, %s)", correction)
 
 
 def test_an_error_that_is_not_there_and_a_discard_without_a_note_are_refused(warehouse):
@@ -533,24 +534,25 @@ def test_a_dry_run_says_what_each_row_would_become_and_changes_nothing(shop, com
     assert_whole(shop, 5)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["show", "7"], "there is no error 7"),
-        (["correct", "7", "quantity=1"], "there is no error 7"),
-        (["correct", "7", "quantity=1", "--dry-run"], "there is no error 7"),
-        (["correct", "7", "amount=1"], "a transaction has no column amount; its columns are transaction_id, order_id,"),
-        (["discard", "7", "--notes", " "], "a note is required: why is error 7 discarded?"),
-        (["discard", "7", "--notes", "why"], "there is no error 7"),
-        (["retry", "7"], "there is no error 7"),
-        (["show", "9" * 30], "bigint out of range"),
-        (["retry", "9" * 30], "bigint out of range"),
-    ],
-)
-def test_what_a_steward_gets_wrong_is_told_in_one_line(warehouse, monkeypatch, capsys, arguments, said):
-    answer = command_here(warehouse, monkeypatch, capsys)("errors", *arguments)
-    assert (answer.code, answer.out) == (2, "")
-    assert answer.err.startswith(f"warehouse: {said}") and answer.err.count("\n") == 1
+WRONG = {
+    ("show", "7"): "there is no error 7",
+    ("correct", "7", "quantity=1"): "there is no error 7",
+    ("correct", "7", "quantity=1", "--dry-run"): "there is no error 7",
+    ("correct", "7", "amount=1"): "a transaction has no column amount; its columns are transaction_id, order_id,",
+    ("discard", "7", "--notes", " "): "a note is required: why is error 7 discarded?",
+    ("discard", "7", "--notes", "why"): "there is no error 7",
+    ("retry", "7"): "there is no error 7",
+    ("show", "9" * 30): "bigint out of range",
+    ("retry", "9" * 30): "bigint out of range",
+}
+
+
+def test_what_a_steward_gets_wrong_is_told_in_one_line(warehouse, monkeypatch, capsys):
+    command = command_here(warehouse, monkeypatch, capsys)
+    for arguments, said in WRONG.items():
+        answer = command("errors", *arguments)
+        assert (answer.code, answer.out) == (2, ""), arguments
+        assert answer.err.startswith(f"warehouse: {said}") and answer.err.count("\n") == 1, arguments
 
 
 def test_text_that_would_steer_a_terminal_is_shown_as_text(warehouse, monkeypatch, capsys):
