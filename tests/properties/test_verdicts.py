@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from harness import Home, Warehouse, assert_same_state
 from histories import DAYS, Delivery, arrivals
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from test_promise import SOAK, arrive, landing  # noqa: F401 - a fixture
 
@@ -33,9 +33,10 @@ _verdicts = st.lists(
 
 
 @settings(
-    max_examples=100 if SOAK else 12,
+    max_examples=100 if SOAK else 10,
     deadline=None,
     derandomize=not SOAK,
+    phases=tuple(Phase) if SOAK else (Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
 )
 @given(deliveries=arrivals(), verdicts=st.lists(_verdicts, min_size=4, max_size=4))
