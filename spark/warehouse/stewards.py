@@ -17,6 +17,8 @@ from warehouse.session import Context
 
 REASONS = ("MALFORMED", "DUPLICATE_CONFLICT", "UNKNOWN_COUNTRY", "UNKNOWN_PRODUCT", "NO_PRICE", "AMOUNT_OVERFLOW")
 STATUSES = ("OPEN", "RESOLVED", "DISCARDED")
+REFUSED = (psycopg2.DataError, psycopg2.errors.NoDataFound)
+"""What the functions for stewards raise where a call is wrong."""
 IN_LIST = ("error_id", "status", "reason", "detail", "transaction_id", "batch_id", "attempts", "correction")
 
 _ERRORS = """
@@ -46,11 +48,13 @@ def add_error_commands(parser: argparse.ArgumentParser) -> None:
     added.add_argument("error_id", type=int)
     added = action("correct", _correct, "values for a row, by which the next `gold` judges it")
     added.add_argument("error_id", type=int)
-    added.add_argument("values", nargs="+", metavar="COLUMN=VALUE", help="the whole correction; COLUMN= for no value")
+    added.add_argument(
+        "values", nargs="+", type=_text, metavar="COLUMN=VALUE", help="the whole correction; COLUMN= for no value"
+    )
     _with_dry_run(added)
     added = action("discard", _discard, "never let a row become a fact")
     added.add_argument("error_id", type=int)
-    added.add_argument("--notes", required=True, help="why")
+    added.add_argument("--notes", type=_text, required=True, help="why")
     added = action("retry", _retry, "run `gold` now: corrected rows, and those named here, are judged again")
     added.add_argument("error_ids", type=int, nargs="*", metavar="error_id")
     _with_dry_run(added)
@@ -58,6 +62,13 @@ def add_error_commands(parser: argparse.ArgumentParser) -> None:
 
 def _with_dry_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would become of each row, and change nothing")
+
+
+def _text(text: str) -> str:
+    with suppress(UnicodeEncodeError):
+        text.encode()
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8")
 
 
 def _count(text: str) -> int:
@@ -142,17 +153,10 @@ def _retry(context: Context, options: Any) -> int:
         print(json.dumps({"job": outcome.job, "summary": outcome.line, **outcome.numbers}, default=str))
         return outcome.exit_code
     print(f"{outcome.job}: {outcome.line}")
-    left = {
-        row["error_id"]: row
-        for row in _rows(context, _ERRORS + " where e.error_id = any(%(ids)s)", {"ids": options.error_ids})
-    }
     for error_id in options.error_ids:
-        row = left.get(error_id)
-        print(
-            f"error {error_id}: {row['status']}, {row['reason']}: {plain(row['detail'])}"
-            if row
-            else f"error {error_id}: none any more"
-        )
+        left = _rows(context, _ERRORS + " where e.error_id = %(error_id)s", {"error_id": error_id})
+        told = [f"{row['status']}, {row['reason']}: {plain(row['detail'])}" for row in left]
+        print(f"error {error_id}: {told[0] if told else 'none any more'}")
     return outcome.exit_code
 
 
@@ -164,9 +168,6 @@ def _preview(context: Context, verdicts: Sequence[Verdict], errors: Sequence[int
     columns = ("error_id", "becomes", "reason", "detail", "transaction_id", "unit_price", "total_amount")
     show_rows(columns, [tuple(row[c] for c in columns) for row in rows], as_json)
     return 0
-
-
-REFUSED = (psycopg2.DataError, psycopg2.errors.NoDataFound)
 
 
 def _call(context: Context, verdicts: Sequence[Verdict]) -> None:

@@ -498,6 +498,7 @@ def test_a_steward_lives_from_the_command_line(shop, command):
     assert command("errors", "list").out.splitlines()[1:] == []
     assert len(command("errors", "list", "--status", "all").out.splitlines()) == 3
     assert json.loads(command("errors", "retry", "--json").out)["summary"] == "nothing pending"
+    assert command("errors", "retry").out == "gold: nothing pending\n"
 
 
 def test_a_dry_run_says_what_each_row_would_become_and_changes_nothing(shop, command):

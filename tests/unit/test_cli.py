@@ -137,6 +137,7 @@ def test_error_ids_may_be_negative():
         (["show", "T1"], "argument error_id: invalid int value: 'T1'"),
         (["correct", "5"], "COLUMN=VALUE"),
         (["discard", "5"], "--notes"),
+        (["discard", "5", "--notes", "\udcff"], "argument --notes: '\\udcff' is not UTF-8"),
     ],
 )
 def test_a_wrong_call_about_errors_is_told(capsys, arguments, said):
