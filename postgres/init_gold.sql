@@ -2,6 +2,7 @@
 -- Run by `warehouse init`, or by psql against the database ecommerce_gold.
 \ir tables.sql
 \ir anomalies.sql
+\ir errors.sql
 \ir summaries.sql
 \ir settle.sql
 \ir star_feed.sql

@@ -40,6 +40,8 @@ grant execute on all routines in schema public, ops, bi to warehouse_etl;
 grant usage on schema bi to bi_reader;
 grant select on all tables in schema bi to bi_reader;
 grant execute on all routines in schema bi to bi_reader;
+-- what bi's views call runs as who asks them
+grant execute on function ops.sla(timestamptz, date), ops.usual_duration(text, timestamptz) to bi_reader;
 
 grant usage on schema public to steward;
 grant select on anomalies, anomalies_archive, anomaly_audit, transactions_error to steward;

@@ -4,6 +4,9 @@
 --   N  new: first seen in this run
 --   C  contested: the whole group of a transaction_id that Gold already knew, read again from Bronze
 --   T  touched: a row that Gold holds already, judged again because reference data changed
+--   V  verdict: a steward decided on it. Where it competes for a transaction_id, the whole group is contested, as is
+--      the group that it leaves; where not (still malformed, or discarded), it is decided by itself
+-- staging.error_verdicts is what stewards had decided when the run began: what they decide later is the next one's.
 
 -- A run's own staging table, behind the view staging.decided, and what else it needs beside it.
 create or replace procedure ops.create_staging(table_name text, redecided text[])
@@ -42,6 +45,9 @@ begin
     create unlogged table staging.touched_ranges (stock_code text, from_date date, to_date date);
     create unlogged table staging.touched_countries (country_id text, gone boolean);
     create unlogged table staging.redecided_batches as select unnest(redecided) as batch_id;
+    create unlogged table staging.error_verdicts as select * from ops.error_verdicts;
+    alter table staging.error_verdicts add primary key (error_id);
+    analyze staging.error_verdicts;
     -- which parts of which table have been copied, each by the first attempt that committed
     create unlogged table staging.parts (part text primary key, rows bigint not null);
 end $$;
@@ -60,8 +66,8 @@ begin
 end $$;
 
 -- The transaction_ids whose groups have to be decided as a whole, into staging.contested:
--- new rows whose id Gold knows, touched facts that would become errors, and all of a window
--- that is decided anew (staging.redecided_batches), as it was and as it is now.
+-- new rows whose id Gold knows, touched facts that would become errors, rows that stewards decided on, as they
+-- were and as they are now, and all of a window that is decided anew (staging.redecided_batches), likewise.
 create or replace procedure ops.find_contested(table_name text)
 language plpgsql as $$
 begin
@@ -84,6 +90,14 @@ begin
     where
         d.origin = 'T' and d.fate <> 'FACT'
         and exists (select from fact_transactions as f where f.transaction_id = d.transaction_key)
+    union
+    select d.transaction_key
+    from staging.decided as d
+    where d.origin = 'V' and d.transaction_key is not null
+    union
+    select e.transaction_key
+    from transactions_error as e inner join staging.error_verdicts as v on e.error_id = v.error_id
+    where v.judged < v.version and e.transaction_key is not null
     union
     select f.transaction_id
     from fact_transactions as f
@@ -129,13 +143,16 @@ begin
     where d.transaction_key = c.transaction_key;
     -- without a key, and read again with the rest of its window
     delete from staging.decided as d
-    where d.origin = 'N' and d.batch_id in (select b.batch_id from staging.redecided_batches as b);
+    where d.origin in ('N', 'V') and d.batch_id in (select b.batch_id from staging.redecided_batches as b);
 end $$;
 
 -- Settles staging.decided. Returns by how much facts, errors and duplicates grew.
 -- The caller checks that the sum is what landed, and commits.
-create or replace function ops.settle(
-    p_run_id text, out facts bigint, out errors bigint, out duplicates bigint, out repriced bigint, out released bigint
+-- A corrected row that becomes a fact (or an exact duplicate) counts as that; its error stays beside it, RESOLVED.
+drop function if exists ops.settle(text);
+create function ops.settle(
+    p_run_id text, out facts bigint, out errors bigint, out duplicates bigint, out repriced bigint,
+    out released bigint, out corrected bigint
 )
 language plpgsql as $$
 declare
@@ -144,7 +161,7 @@ declare
     touched constant boolean := exists (select from staging.decided as d where d.origin <> 'N')
         or exists (select from staging.contested);
 begin
-    facts := 0; errors := 0; duplicates := 0; repriced := 0; released := 0;
+    facts := 0; errors := 0; duplicates := 0; repriced := 0; released := 0; corrected := 0;
     call ops.open_change();
 
     if touched then
@@ -156,12 +173,17 @@ begin
         analyze known;
 
         create temporary table was_error on commit drop as
-        select e.error_id, e.transaction_key
+        select e.error_id, e.status <> 'RESOLVED' as counted
         from transactions_error as e
         where
-            (e.transaction_key in (select c.transaction_key from staging.contested as c) and e.status = 'OPEN')
-            or e.error_id in (select d.row_id from staging.decided as d where d.origin = 'T')
-            or (e.reason = 'MALFORMED' and e.batch_id in (select b.batch_id from staging.redecided_batches as b));
+            e.transaction_key in (select c.transaction_key from staging.contested as c)
+            or e.error_id in (select d.row_id from staging.decided as d where d.origin <> 'N')
+            or (e.transaction_key is null and e.batch_id in (select b.batch_id from staging.redecided_batches as b));
+        alter table was_error add primary key (error_id);
+        analyze was_error;
+        -- a steward who is at one of them has decided, or waits, before it is looked at
+        perform from transactions_error as e inner join was_error as w on e.error_id = w.error_id
+        order by e.error_id for update of e;
 
         -- facts that change or go: the star's copy is stale
         create temporary table stale on commit drop as
@@ -213,15 +235,23 @@ begin
         facts := facts - removed;
         select count(*) into repriced from stale as s where not s.gone;
 
-        -- errors that are none any more, or are another row's now
-        delete from transactions_error as e using was_error as w
-        where
-            e.error_id = w.error_id
-            and not exists (
-                select from staging.decided as d where d.row_id = w.error_id and d.fate = 'ERROR'
-            );
-        get diagnostics released = row_count;
-        errors := errors - released;
+        -- Errors that are none any more, or another row's now. What a steward decided on is kept beside its fact, also
+        -- what was decided while this run was on its way.
+        with gone as (
+            delete from transactions_error as e using was_error as w
+            where
+                e.error_id = w.error_id
+                and not exists (
+                    select from staging.decided as d
+                    where
+                        d.row_id = w.error_id
+                        and (d.fate = 'ERROR' or e.correction is not null or e.status = 'DISCARDED')
+                )
+            returning w.counted
+        )
+
+        select count(*) filter (where g.counted) into released from gone as g;
+        errors := errors - (select count(*) from was_error as w where w.counted);
 
         delete from ops.duplicates as u
         using staging.contested as c
@@ -269,23 +299,54 @@ begin
 
     insert into transactions_error as e (
         error_id, transaction_id, order_id, stock_code, quantity, invoice_date, customer_id, country_id,
-        reason, detail, raw_record, batch_id, source_file, transaction_key
+        reason, detail, raw_record, batch_id, source_file, transaction_key, correction,
+        status, resolved_at, resolved_by
     )
     select
         d.row_id, d.landed_transaction_id, d.landed_order_id, d.landed_stock_code, d.landed_quantity,
-        d.landed_invoice_date, d.landed_customer_id, d.landed_country_id, d.reason, d.detail, d.raw_record,
-        d.batch_id, d.source_file, d.transaction_key
+        d.landed_invoice_date, d.landed_customer_id, d.landed_country_id,
+        case when d.fate <> 'ERROR' or v.discarded then v.reason else d.reason end,
+        case when d.fate <> 'ERROR' or v.discarded then v.detail else d.detail end,
+        d.raw_record, d.batch_id, d.source_file, d.transaction_key, v.correction,
+        case when d.fate <> 'ERROR' then 'RESOLVED' when v.discarded then 'DISCARDED' else 'OPEN' end,
+        case when d.fate <> 'ERROR' then now() when v.discarded then v.given_at end,
+        case when d.fate <> 'ERROR' or v.discarded then v.given_by end
     from staging.decided as d
-    where d.fate = 'ERROR'
+    left join staging.error_verdicts as v on d.row_id = v.error_id
+    where
+        d.fate = 'ERROR'
+        or d.row_id in (select c.error_id from staging.error_verdicts as c where c.correction is not null)
     on conflict (error_id) do update set
     reason = excluded.reason, detail = excluded.detail, source_file = excluded.source_file,
-    attempts = e.attempts + 1;
-    -- an upsert counts its updates too: only rows that were not there before have xmax 0
+    transaction_key = excluded.transaction_key, correction = excluded.correction, status = excluded.status,
+    resolved_at = case
+        when excluded.status = 'RESOLVED' and e.status = 'RESOLVED' then e.resolved_at else excluded.resolved_at
+    end,
+    resolved_by = excluded.resolved_by, attempts = e.attempts + 1;
     select count(*) into changed
     from staging.decided as d
     inner join transactions_error as e on d.row_id = e.error_id
-    where d.fate = 'ERROR' and e.created_at = now();
+    where d.fate = 'ERROR';
     errors := errors + changed;
+
+    if touched then
+        -- healed while a steward decided on them
+        update transactions_error as e
+        set status = 'RESOLVED', resolved_at = now(), transaction_key = d.transaction_key, attempts = e.attempts + 1
+        from staging.decided as d
+        where d.row_id = e.error_id and d.fate <> 'ERROR' and e.status <> 'RESOLVED';
+        select count(*) into corrected
+        from was_error as w
+        inner join transactions_error as e on w.error_id = e.error_id
+        where w.counted and e.status = 'RESOLVED';
+    end if;
+
+    update ops.error_verdicts as v set judged = s.version
+    from staging.error_verdicts as s
+    where v.error_id = s.error_id and s.judged < s.version;
+    -- nothing more than to judge the row again was asked
+    delete from ops.error_verdicts as v where v.judged = v.version and v.correction is null and not v.discarded;
+    call ops.show_error_verdicts(null);
 
     insert into ops.duplicates (row_id, transaction_id, batch_id)
     select d.row_id, d.transaction_key, d.batch_id

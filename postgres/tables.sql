@@ -73,7 +73,8 @@ create table if not exists transactions_error (
 );
 create index if not exists transactions_error_key on transactions_error (transaction_key);
 create index if not exists transactions_error_batch on transactions_error (batch_id);
-comment on table transactions_error is 'Landed rows that are not facts, as they landed, with the reason.';
+comment on table transactions_error is
+'Landed rows that are not facts, as they landed, with the reason; RESOLVED: those that a correction made facts.';
 comment on column transactions_error.error_id is
 'Hash of window, file content and line: the same after a rebuild.';
 comment on column transactions_error.transaction_id is 'As landed.';
@@ -83,20 +84,21 @@ comment on column transactions_error.quantity is 'As landed.';
 comment on column transactions_error.invoice_date is 'As landed.';
 comment on column transactions_error.customer_id is 'As landed.';
 comment on column transactions_error.country_id is 'As landed.';
-comment on column transactions_error.reason is 'The first rule that failed.';
+comment on column transactions_error.reason is
+'The first rule that failed; of a RESOLVED or DISCARDED row, when the steward decided on it.';
 comment on column transactions_error.detail is 'What is wrong, for the person who mends it.';
 comment on column transactions_error.raw_record is 'The whole record as it landed, where it did not parse.';
 comment on column transactions_error.batch_id is 'The 4-hour window of its file.';
 comment on column transactions_error.source_file is 'The file that it came in, relative to the landing zone.';
 comment on column transactions_error.correction is 'A steward''s values: column → value.';
 comment on column transactions_error.status is
-'OPEN, RESOLVED (a corrected row became a fact) or DISCARDED by a steward.';
+'OPEN, RESOLVED (corrected, and now a fact or an exact duplicate: it counts there) or DISCARDED by a steward.';
 comment on column transactions_error.attempts is 'How often it has been judged.';
 comment on column transactions_error.created_at is 'When it first came here.';
 comment on column transactions_error.resolved_at is 'When it was resolved or discarded.';
-comment on column transactions_error.resolved_by is 'Who resolved or discarded it.';
+comment on column transactions_error.resolved_by is 'The steward who corrected or discarded it.';
 comment on column transactions_error.transaction_key is
-'The trimmed transaction_id under which a row that parses competes with others; NULL for MALFORMED.';
+'The trimmed transaction_id, as corrected, by which a row competes with others; NULL: MALFORMED or discarded.';
 
 create table if not exists dim_products (
     product_sk bigint primary key,

@@ -155,7 +155,8 @@ class Warehouse:
         """landed, facts, errors, duplicates, each counted where it lies."""
         (landed,) = self.lake("select count(*) from ecommerce_db.transactions_raw")[0]
         ((facts, errors, duplicates),) = self.query(
-            "select (select count(*) from fact_transactions), (select count(*) from transactions_error),"
+            "select (select count(*) from fact_transactions),"
+            " (select count(*) from transactions_error where status <> 'RESOLVED'),"
             " (select coalesce(sum(rows_duplicate), 0)::bigint from ops.etl_runs)"
         )
         return landed, facts, errors, duplicates

@@ -18,7 +18,7 @@ def run(context: Context, scope: landing.Scope, replacing: bool = False) -> Outc
 
 def _bronze_rows(landed: DataFrame) -> DataFrame:
     """Every landed row as text; the whole record only of a row that does not parse, without its line end."""
-    return facts.parse(landed).select(
+    return facts.parse(facts.correct(landed)).select(
         *[c for c in landed.columns if c not in (*facts.COLUMNS, "raw_record", "snapshot_date")],
         *[F.col(f"landed_{c}").alias(c) for c in facts.COLUMNS],
         F.when(F.col("malformed").isNotNull(), F.rtrim("raw_record", F.lit("\r\n"))).alias("raw_record"),

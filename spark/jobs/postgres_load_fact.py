@@ -1,11 +1,14 @@
 """Settle Gold: decide the fate of new and touched rows in Spark, then bring it in, in one transaction."""
 
+from collections.abc import Sequence
 from functools import reduce
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from warehouse import gather, gold, ledger
+from warehouse.gold import Verdict
 from warehouse.landing import Scope, reconcile
 from warehouse.ledger import Outcome
 from warehouse.rules import facts
@@ -31,20 +34,10 @@ def run(context: Context, scope: Scope) -> Outcome:
         reconcile(context, context.config.sources["transactions"])
         window = gather.unsettled(context.gold, scope)
         reference = gather.reference(context)
-        if not (window.entries or reference.changed):
+        if not (window.entries or reference.changed or gather.verdicts_due(context.gold)):
             return outcome
         gold.open_staging(context, window.redecided)
-        undecided = []
-        if window.contents:
-            undecided.append(_of("N", facts.resolve(gather.new_rows(context, window))))
-        if reference.changed and gather.touches(context, reference):
-            undecided += [_of("T", gather.touched_facts(context)), _of("T", gather.touched_errors(context))]
-        if undecided:
-            _stage(context, facts.judge(reduce(DataFrame.unionByName, undecided), *reference.now))
-        batches = gold.find_contested(context)
-        if batches:
-            groups = facts.resolve(gather.contested(context, batches, window))
-            _stage(context, facts.judge(_of("C", groups), *reference.now))
+        _decide(context, window, reference)
         outcome.numbers |= gold.settle(context, window.landed)
         gather.mark_settled(context.gold, window, context.run_id)
         gather.follow(context.gold, reference)
@@ -54,18 +47,50 @@ def run(context: Context, scope: Scope) -> Outcome:
     return outcome
 
 
+def preview(context: Context, verdicts: Sequence[Verdict], errors: Sequence[int]) -> list[dict[str, Any]]:
+    """What the next run would make of rows in error, were these decisions given; Gold stays as it is.
+
+    `errors`: the rows that are asked for; none: all that stewards decided on since the last run.
+    """
+    with ledger.alone(context, "gold"):
+        gold.open_staging(context, ())
+        gold.suppose(context, verdicts)
+        _decide(context, gather.unsettled(context.gold, Scope()), gather.reference(context))
+        return gold.staged_errors(context, errors)
+
+
+def _decide(context: Context, window: gather.Window, reference: gather.Reference) -> None:
+    """Put the fate of all that the run must decide into staging."""
+    undecided = []
+    if window.contents:
+        undecided.append(_of("N", facts.resolve(gather.new_rows(context, window))))
+    if reference.changed and gather.touches(context, reference):
+        undecided += [_of("T", gather.touched_facts(context)), _of("T", gather.touched_errors(context))]
+    due = gather.due_rows(context, window)
+    if due is not None:
+        undecided.append(_of("V", facts.resolve(due)))
+    if undecided:
+        _stage(context, facts.judge(reduce(DataFrame.unionByName, undecided), *reference.now))
+    batches = gold.find_contested(context)
+    if batches:
+        groups = facts.resolve(gather.contested(context, batches, window))
+        _stage(context, facts.judge(_of("C", groups), *reference.now))
+
+
 def _of(origin: str, rows: DataFrame) -> DataFrame:
-    """Rows to be judged: new (N), touched by reference data (T) or contested (C)."""
+    """Rows to be judged: new (N), touched by reference data (T), decided on by a steward (V) or contested (C)."""
     return rows.select(F.lit(origin).alias("origin"), *gather.UNDECIDED)
 
 
 def _stage(context: Context, decided: DataFrame) -> None:
     """COPY decided rows to staging; each carries only the columns that its fate has a use for."""
 
-    def only(fate: str, columns: tuple[str, ...]) -> dict[str, Column]:
-        return {c: F.when(F.col("fate") == fate, F.col(c)) for c in columns}
+    def only(where: Column, columns: tuple[str, ...]) -> dict[str, Column]:
+        return {c: F.when(where, F.col(c)) for c in columns}
 
-    rows = decided.select(*STAGED).withColumns(only(facts.FACT, IN_FACT) | only(facts.ERROR, IN_ERROR))
+    fate = F.col("fate")
+    in_error = (fate == facts.ERROR) | F.col("corrected")  # the error of a corrected row stays beside its fact
+    rows = decided.withColumns(only(fate == facts.FACT, IN_FACT) | only(in_error, IN_ERROR)).select(*STAGED)
     gold.copy(context, rows, gold.staging_table(context), STAGED, failpoint="during-copy")
 
 
@@ -74,7 +99,7 @@ def _line(outcome: Outcome) -> str:
     line = (
         f"{n['rows_in']} landed = {n['rows_fact']} facts + {n['rows_error']} errors + {n['rows_duplicate']} duplicates"
     )
-    changes = [f"{n[c]} {c}" for c in ("repriced", "released") if n[c]]
+    changes = [f"{n[c]} {c}" for c in ("repriced", "released", "corrected") if n[c]]
     return f"{line} ({', '.join(changes)})" if changes else line
 
 

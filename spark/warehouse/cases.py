@@ -1,6 +1,7 @@
-"""Anomalous orders as stewards look at them and judge them; Gold alone."""
+"""Unusual orders at the command line, as data stewards look at the cases and judge them; Gold alone."""
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable
 from typing import Any
 
 import psycopg2
@@ -22,32 +23,55 @@ select changed_at, changed_by, from_status, to_status, notes from anomaly_audit 
 """
 
 
-def show_list(context: Context, statuses: Sequence[str], tiers: Sequence[str], limit: int, as_json: bool) -> int:
-    """The cases of some statuses and tiers, worst first."""
-    columns, rows = monitor.rows(context, _LIST, (list(statuses), list(tiers), limit))
-    monitor.show_rows(columns, rows, as_json)
+def add_case_commands(parser: argparse.ArgumentParser) -> None:
+    """`warehouse anomalies list|show|review`; `act` is what to do."""
+    actions = parser.add_subparsers(required=True, dest="action", metavar="ACTION")
+
+    def action(name: str, act: Callable[[Context, Any], int], text: str) -> argparse.ArgumentParser:
+        added = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        added.set_defaults(act=act)
+        added.add_argument("--json", action="store_true", help="print JSON for scripts")
+        return added
+
+    added = action("list", _list, "cases, worst first")
+    added.add_argument("--status", choices=STATUSES, type=str.upper, help="default: NEW and REVIEWED")
+    added.add_argument("--tier", choices=TIERS, help="default: all")
+    added.add_argument("--limit", type=int, default=50, metavar="N", help="at most N (default: 50)")
+    added = action("show", _show, "all about one case, and how its status changed")
+    added.add_argument("case", type=int)
+    added = action("review", _review, "a verdict: RESOLVED and FALSE_POSITIVE need notes")
+    added.add_argument("case", type=int)
+    added.add_argument("status", choices=STATUSES, type=str.upper)
+    added.add_argument("--notes")
+
+
+def _list(context: Context, options: Any) -> int:
+    statuses = [options.status] if options.status else ["NEW", "REVIEWED"]
+    tiers = [options.tier] if options.tier else list(TIERS)
+    monitor.show_rows(*monitor.rows(context, _LIST, (statuses, tiers, max(options.limit, 0))), options.json)
     return 0
 
 
-def show(context: Context, anomaly_id: int, as_json: bool) -> int:
-    """All about one case, and how its status changed."""
-    columns, rows = monitor.rows(context, "select * from anomaly_cases where anomaly_id = %s", (anomaly_id,))
+def _show(context: Context, options: Any) -> int:
+    columns, rows = monitor.rows(context, "select * from anomaly_cases where anomaly_id = %s::bigint", (options.case,))
     if not rows:
-        raise UsageError(f"there is no case {anomaly_id}")
-    audit = monitor.rows(context, _AUDIT, (anomaly_id,))
-    monitor.show_record(dict(zip(columns, rows[0], strict=True)), "changes", *audit, as_json)
+        raise UsageError(f"there is no case {options.case}")
+    audit = monitor.rows(context, _AUDIT, (options.case,))
+    monitor.show_record(dict(zip(columns, rows[0], strict=True)), "changes", *audit, options.json)
     return 0
 
 
-def review(context: Context, anomaly_id: int, status: str, notes: str | None, as_json: bool) -> int:
-    """A verdict on a case (the function review_anomaly in Gold)."""
+def _review(context: Context, options: Any) -> int:
+    """The function review_anomaly in Gold."""
     try:
-        with context.gold.cursor() as cursor:
-            cursor.execute("select (review_anomaly(%s, %s, %s)).status", (anomaly_id, status, notes))
-            (now,) = cursor.fetchone() or (status,)
-        context.gold.commit()
-    except (psycopg2.errors.NoDataFound, psycopg2.errors.InvalidParameterValue) as error:
+        with context.gold, context.gold.cursor() as cursor:
+            arguments = (options.case, options.status, options.notes)
+            cursor.execute("select (review_anomaly(%s::bigint, %s, %s)).status", arguments)
+            (now,) = cursor.fetchone() or (options.status,)
+    except (psycopg2.errors.NoDataFound, psycopg2.DataError) as error:
         raise UsageError(str(error.diag.message_primary)) from None
-    told: dict[str, Any] = {"anomaly_id": anomaly_id, "status": now}
-    monitor.show_rows(list(told), [tuple(told.values())], True) if as_json else print(f"case {anomaly_id} is {now}")
+    told = {"anomaly_id": options.case, "status": now}
+    monitor.show_rows(list(told), [tuple(told.values())], True) if options.json else print(
+        f"case {options.case} is {now}"
+    )
     return 0

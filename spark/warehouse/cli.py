@@ -34,7 +34,7 @@ from jobs import (
     refresh_baselines,
     send_alerts,
 )
-from warehouse import cases, embedded, gold, landing, monitor
+from warehouse import cases, embedded, gold, landing, monitor, stewards
 from warehouse.config import load
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.faults import explain
@@ -126,28 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     with_options(command("baselines", _baselines, "refresh what is typical of each product, by all sales until now"))
     with_options(command("detect", _detect, "score what was loaded since, and open cases"))
     with_options(command("alerts", _alerts, "tell the stewards of new cases by mail"))
-    anomalies = command("anomalies", _anomalies_list, "cases of unusual orders, and verdicts on them").add_subparsers(
-        required=True, metavar="ACTION"
-    )
-
-    def action(name: str, run: Callable[[Context, Any], int], text: str) -> argparse.ArgumentParser:
-        added = anomalies.add_parser(name, help=text, description=text, allow_abbrev=False)
-        added.set_defaults(command=run)
-        return added
-
-    added = action("list", _anomalies_list, "cases, worst first")
-    added.add_argument("--status", choices=cases.STATUSES, type=str.upper, help="default: NEW and REVIEWED")
-    added.add_argument("--tier", choices=cases.TIERS, help="default: all")
-    added.add_argument("--limit", type=_count, default=50, metavar="N", help="default: 50")
-    with_options(added)
-    added = action("show", _anomalies_show, "all about one case")
-    added.add_argument("case", type=int)
-    with_options(added)
-    added = action("review", _anomalies_review, "a verdict: RESOLVED and FALSE_POSITIVE need notes")
-    added.add_argument("case", type=int)
-    added.add_argument("status", choices=cases.STATUSES, type=str.upper)
-    added.add_argument("--notes")
-    with_options(added)
+    cases.add_case_commands(command("anomalies", _of_stewards, "unusual orders: look at the cases, give verdicts"))
+    stewards.add_error_commands(command("errors", _of_stewards, "rows in error: look at them, correct or discard them"))
     added = command("run", _run, "everything pending, in order, in one session")
     with_options(added, until=True, replace=True)
     added = command("backfill", _backfill, "what landed from one day to another, month by month")
@@ -180,12 +160,6 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2011-01-31") from None
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 50")
-    return int(text)
 
 
 def _report(options: Any, outcomes: Sequence[Outcome]) -> int:
@@ -252,21 +226,9 @@ def _alerts(context: Context, options: Any) -> int:
     return _report(options, [send_alerts.run(context)])
 
 
-def _anomalies_list(context: Context, options: Any) -> int:
+def _of_stewards(context: Context, options: Any) -> int:
     _ready(context)
-    statuses = [options.status] if options.status else ["NEW", "REVIEWED"]
-    tiers = [options.tier] if options.tier else cases.TIERS
-    return cases.show_list(context, statuses, tiers, options.limit, options.json)
-
-
-def _anomalies_show(context: Context, options: Any) -> int:
-    _ready(context)
-    return cases.show(context, options.case, options.json)
-
-
-def _anomalies_review(context: Context, options: Any) -> int:
-    _ready(context)
-    return cases.review(context, options.case, options.status, options.notes, options.json)
+    return int(options.act(context, options))
 
 
 def run_all(

@@ -20,6 +20,7 @@ UNDECIDED = (
     "transaction_key",
     *facts.VALUES,
     *[f"landed_{c}" for c in facts.COLUMNS],
+    "corrected",
     "source_file",
     "raw_record",
     "fate",
@@ -87,7 +88,7 @@ def contested(context: Context, batches: Sequence[str], settling: Window) -> Dat
     """The whole groups of staging.contested, and all rows of the windows that are decided anew, parsed.
 
     `batches`: the windows in which they are. Only contents count that are settled, or are by this run.
-    A malformed row is in no group, whatever its transaction_id.
+    A malformed or discarded row is in no group, whatever its transaction_id.
     """
     keys = gold.query(context, "select transaction_key as _key from staging.contested")
     in_window = F.col("batch_id").isin(list(settling.redecided))
@@ -100,8 +101,39 @@ def contested(context: Context, batches: Sequence[str], settling: Window) -> Dat
     return facts.parse(rows).where(F.col("malformed").isNull() | in_window)
 
 
+def verdicts_due(gold_connection: Connection) -> bool:
+    """Whether stewards decided on rows that Gold has not judged since."""
+    with gold_connection.cursor() as cursor:
+        cursor.execute("select exists (select from ops.error_verdicts where judged < version)")
+        return cursor.fetchone() == (True,)
+
+
+def due_rows(context: Context, settling: Window) -> DataFrame | None:
+    """The settled rows that stewards decided on since, parsed; a new row meets its verdict as it comes."""
+    with context.gold.cursor() as cursor:
+        cursor.execute("select distinct batch_id from staging.error_verdicts where judged < version")
+        batches = [batch for (batch,) in cursor]
+    if not batches:
+        return None
+    due = gold.query(context, "select error_id as row_id from staging.error_verdicts where judged < version")
+    rows = _bronze(context, batches, lambda content, settled: settled and content not in settling.contents)
+    return facts.parse(rows.join(F.broadcast(due), "row_id", "left_semi"))
+
+
+def _corrections(context: Context) -> DataFrame:
+    """What stewards had decided when the run began, for `facts.correct`."""
+    given = ", ".join(
+        f"case when correction -> '{c}' is not null then coalesce(correction ->> '{c}', '') end as given_{c}"
+        for c in facts.COLUMNS
+    )
+    return gold.query(context, f"select error_id as row_id, discarded, {given} from staging.error_verdicts")
+
+
 def _bronze(context: Context, batches: Sequence[str], wanted: Callable[[tuple[str, str], bool], bool]) -> DataFrame:
-    """Rows of the wanted contents, each under the least name that its content landed with in its window."""
+    """Rows of the wanted contents, each under the least name that its content landed with in its window.
+
+    What stewards decided on them stands in the place of what landed.
+    """
     with context.gold.cursor() as cursor:
         cursor.execute(
             """
@@ -114,8 +146,10 @@ def _bronze(context: Context, batches: Sequence[str], wanted: Callable[[tuple[st
         contents = [
             (batch, sha256, path) for batch, sha256, path, settled in cursor if wanted((batch, sha256), settled)
         ]
+        cursor.execute("select exists (select from staging.error_verdicts where batch_id = any(%s))", (list(batches),))
+        decided_on = cursor.fetchone() == (True,)
     accepted = context.spark.createDataFrame(contents, "batch_id string, file_sha256 string, path string")
-    return (
+    rows = (
         lake.read(context.spark, RAW)
         .where(F.col("batch_id").isin(list(batches)))
         .join(F.broadcast(accepted), ["batch_id", "file_sha256"])
@@ -123,6 +157,7 @@ def _bronze(context: Context, batches: Sequence[str], wanted: Callable[[tuple[st
         .withColumnRenamed("path", "source_file")
         .withColumn("row_id", F.xxhash64("batch_id", "file_sha256", "line_number"))
     )
+    return facts.correct(rows, _corrections(context) if decided_on else None)
 
 
 @dataclass(frozen=True)
@@ -175,7 +210,7 @@ TOUCHED_ERRORS = """
         stock_code, quantity, invoice_date, customer_id, country_id
     from transactions_error
     where
-        status = 'OPEN'
+        status = 'OPEN' and transaction_key is not null
         and (
             reason in ('UNKNOWN_PRODUCT', 'NO_PRICE', 'AMOUNT_OVERFLOW')
             and exists (select from staging.touched_ranges)
@@ -241,6 +276,7 @@ def touched_facts(context: Context) -> DataFrame:
         *[text.alias(f"landed_{c}") for c in facts.COLUMNS],
         *[text.alias(c) for c in ("source_file", "raw_record", "fate", "reason", "detail")],
         F.lit(None).cast("long").alias("row_id"),
+        F.lit(False).alias("corrected"),
     )
 
 
@@ -249,7 +285,7 @@ def touched_errors(context: Context) -> DataFrame:
     errors = gold.query(context, TOUCHED_ERRORS).withColumn("problem", F.lit(None).cast("string"))
     codes = gold.query(context, "select distinct stock_code as _code from staging.touched_ranges")
     countries = gold.query(context, "select country_id as _country from staging.touched_countries")
-    parsed = facts.parse(errors)
+    parsed = facts.parse(facts.correct(errors, _corrections(context))).where("malformed is null")
     undecided = {c: F.lit(None).cast("string") for c in ("fate", "reason", "detail")}
     return (
         parsed.join(F.broadcast(codes), F.col("stock_code") == F.col("_code"), "left")

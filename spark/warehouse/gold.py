@@ -30,6 +30,9 @@ _BUFFER = 1 << 20
 
 FETCH_ROWS = 50_000
 
+Verdict = tuple[str, tuple[Any, ...]]
+"""A steward's decision as a statement that calls its function, and its arguments."""
+
 
 def create(context: Context) -> None:
     """Create or upgrade Gold: its database, what is in it, and the login of the jobs."""
@@ -251,6 +254,46 @@ def open_staging(context: Context, redecided: Sequence[str]) -> None:
     context.gold.commit()
 
 
+def suppose(context: Context, verdicts: Sequence[Verdict]) -> None:
+    """Let the staged decisions of stewards be as if these were given, too. They are given, and taken back."""
+    with closing(context.connect()) as connection, connection.cursor() as cursor:
+        for statement, arguments in verdicts:
+            cursor.execute(statement, arguments)
+        cursor.execute("select error_id, to_jsonb(v)::text from ops.error_verdicts as v where judged < version")
+        given = cursor.fetchall()
+        connection.rollback()
+    with context.gold.cursor() as cursor:
+        for error_id, verdict in given:
+            cursor.execute("delete from staging.error_verdicts where error_id = %s", (error_id,))
+            cursor.execute(
+                "insert into staging.error_verdicts select * from jsonb_populate_record(null::ops.error_verdicts, %s)",
+                (verdict,),
+            )
+    context.gold.commit()
+
+
+def staged_errors(context: Context, errors: Sequence[int]) -> list[dict[str, Any]]:
+    """The staged fate of rows that stewards decided on (or of these only); nothing is left in staging."""
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            """
+            select v.error_id, case when v.discarded then 'DISCARDED' else d.fate end as becomes,
+                case when v.discarded then v.reason else d.reason end as reason,
+                case when v.discarded then v.detail else d.detail end as detail,
+                d.transaction_key as transaction_id, d.unit_price, d.total_amount
+            from staging.error_verdicts as v inner join staging.decided as d on v.error_id = d.row_id
+            where v.judged < v.version and (%(all)s or v.error_id = any(%(errors)s))
+            order by v.error_id
+            """,
+            {"all": not errors, "errors": list(errors)},
+        )
+        names = [column.name for column in cursor.description or ()]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor]
+        cursor.execute("call ops.clear_staging()")
+    context.gold.commit()
+    return rows
+
+
 def find_contested(context: Context) -> list[str]:
     """Close staging and take from it what must be decided as a whole; the windows where that is."""
     with context.gold.cursor() as cursor:
@@ -264,8 +307,10 @@ def find_contested(context: Context) -> list[str]:
 def settle(context: Context, landed: int) -> dict[str, int]:
     """Bring what is staged into Gold. Raises where the books do not balance; the caller commits."""
     with context.gold.cursor() as cursor:
-        cursor.execute("select facts, errors, duplicates, repriced, released from ops.settle(%s)", (context.run_id,))
-        facts, errors, duplicates, repriced, released = cursor.fetchone() or (0, 0, 0, 0, 0)
+        cursor.execute(
+            "select facts, errors, duplicates, repriced, released, corrected from ops.settle(%s)", (context.run_id,)
+        )
+        facts, errors, duplicates, repriced, released, corrected = cursor.fetchone() or (0, 0, 0, 0, 0, 0)
         cursor.execute("call ops.clear_staging()")
     if landed != facts + errors + duplicates:
         raise WarehouseError(
@@ -280,4 +325,5 @@ def settle(context: Context, landed: int) -> dict[str, int]:
         "rows_duplicate": duplicates,
         "repriced": repriced,
         "released": released,
+        "corrected": corrected,
     }

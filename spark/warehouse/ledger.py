@@ -100,6 +100,13 @@ def _fail(gold: Connection, run_id: str, name: str, error: Exception) -> None:
         )
 
 
+@contextmanager
+def alone(context: Context, name: str) -> Iterator[None]:
+    """Hold a job's lock for what only looks at what the job would do: no ledger line."""
+    with _locks(context, name, {name}):
+        yield
+
+
 _HOLDER = """
 select coalesce(max(r.job || ' of run ' || r.run_id || ' (since ' || to_char(r.started_at, 'HH24:MI:SS') || ' UTC)'),
     'another run')

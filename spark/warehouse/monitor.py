@@ -37,6 +37,7 @@ select
     (select count(*) from ops.landed_files where status = 'LOADED' and settled_run is null) as files_not_settled,
     (select count(*) from ops.star_feed) as settles_not_in_star,
     (select count(*) from transactions_error where status = 'OPEN') as open_errors,
+    (select count(*) from ops.error_verdicts where judged < version) as verdicts_not_judged,
     (select count(*) from ops.landed_files where status = 'REJECTED' and reason <> 'REPLACED') as rejected_files,
     (select count(*) from anomalies where status in ('NEW', 'REVIEWED')) as open_cases,
     (select count(*) from ops.outbox where sent_at is null) as mails_delayed
@@ -162,7 +163,7 @@ def show_rows(columns: Sequence[str], rows: Sequence[tuple[Any, ...]], as_json: 
     if as_json:
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=str))
         return
-    shown = [[_shown(value) for value in row] for row in rows]
+    shown = [["" if value is None else plain(str(value)) for value in row] for row in rows]
     if not sys.stdout.isatty():
         print("\n".join("\t".join(line) for line in [list(columns), *shown]))
         return
@@ -181,15 +182,16 @@ def show_record(
         print(json.dumps(dict(record) | {part: history}, default=str))
         return
     for name, value in record.items():
-        print(f"{name}: {_shown(value)}")
+        if value is not None:
+            print(f"{name}: {plain(str(value))}")
     if rows:
         print(f"{part}:")
         show_rows(columns, rows, False)
 
 
-def _shown(value: Any) -> str:
-    """A value in a line of its own: what would move a terminal's cursor is a blank."""
-    return "" if value is None else "".join(c if c.isprintable() else " " for c in str(value))
+def plain(text: str) -> str:
+    """Text on one line of a terminal, which it cannot steer: what does not print is shown by its escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def rows(context: Context, statement: str, arguments: Any = None) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -183,7 +183,7 @@ def test_cases_are_listed_shown_and_judged_on_the_command_line(shop, capsys):
 
     def said(command: str) -> str:
         options = cli._parser().parse_args(["anomalies", *shlex.split(command)])
-        assert options.command(context, options) == 0
+        assert options.act(context, options) == 0
         return capsys.readouterr().out
 
     rows = json.loads(said("list --json"))
@@ -212,7 +212,6 @@ def test_cases_are_listed_shown_and_judged_on_the_command_line(shop, capsys):
     ]:
         with pytest.raises(UsageError, match=re.escape(complaint)):
             said(command)
-        context.gold.rollback()
     context.close()
 
 

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
     [
         pytest.param(facts, "resolve", '("batch_id", *VALUES,', "(*VALUES,", id="the earliest window is not first"),
         pytest.param(
-            postgres_load_fact, "run", "gather.touches(context, reference)", "False", id="late prices touch nothing"
+            postgres_load_fact, "_decide", "gather.touches(context, reference)", "False", id="late prices touch nothing"
         ),
         pytest.param(gather, "_bronze", "min(path)", "max(path)", id="a copy takes over the name of its content"),
         pytest.param(

@@ -117,6 +117,52 @@ def test_a_backfill_backwards_is_wrong_usage(capsys):
     assert capsys.readouterr().err == "warehouse: --from 2011-02-01 is after --to 2011-01-01\n"
 
 
+# --- Errors ---
+
+
+def test_open_errors_are_listed_unless_asked_otherwise():
+    assert options("errors", "list")["status"] == "OPEN"
+    wanted = options("errors", "list", "--reason", "no_price", "--status", "all", "--limit", "0", "--json")
+    assert (wanted["reason"], wanted["status"], wanted["limit"], wanted["json"]) == ("NO_PRICE", "ALL", 0, True)
+
+
+def test_error_ids_may_be_negative():
+    assert options("errors", "show", "-5")["error_id"] == -5
+    assert options("errors", "retry", "-5", "7", "--dry-run")["error_ids"] == [-5, 7]
+    wanted = options("errors", "correct", "-5", "quantity=-6", "customer_id=")
+    assert (wanted["error_id"], wanted["values"], wanted["dry_run"]) == (-5, ["quantity=-6", "customer_id="], False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "ACTION"),
+        (["mend"], "invalid choice: 'mend'"),
+        (["list", "--reason", "bad"], "argument --reason: invalid choice: 'BAD'"),
+        (["list", "--limit", "-1"], "argument --limit: '-1' is not a number of rows"),
+        (["show", "T1"], "argument error_id: invalid int value: 'T1'"),
+        (["correct", "5"], "COLUMN=VALUE"),
+        (["discard", "5"], "--notes"),
+        (["discard", "5", "--notes", "\udcff"], "argument --notes: '\\udcff' is not UTF-8"),
+    ],
+)
+def test_a_wrong_call_about_errors_is_told(capsys, arguments, said):
+    assert said in usage(capsys, "errors", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["GB"], "'GB' is not COLUMN=VALUE, such as country_id=GB"),
+        (["=GB"], "'=GB' is not COLUMN=VALUE, such as country_id=GB"),
+        (["country_id=GB", "country_id=FR"], "country_id is given twice"),
+    ],
+)
+def test_a_correction_in_the_wrong_form_is_told(capsys, words, said):
+    assert cli.main(["errors", "correct", "5", *words]) == 2
+    assert capsys.readouterr().err == f"warehouse: {said}\n"
+
+
 # --- Exit codes ---
 
 

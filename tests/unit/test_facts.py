@@ -47,11 +47,11 @@ def decide(rows: DataFrame, versions: DataFrame, countries: DataFrame) -> DataFr
     return facts.judge(facts.resolve(facts.parse(rows)), versions, countries)
 
 
-def landed(spark: SparkSession, *rows: dict[str, Any]) -> DataFrame:
-    """Landed rows, numbered from 1, each GOOD but for what is given."""
+def landed(spark: SparkSession, *rows: dict[str, Any], corrections: DataFrame | None = None) -> DataFrame:
+    """Landed rows, numbered from 1, each GOOD but for what is given, with what stewards decided on them."""
     cells = [{**GOOD, "row_id": i, "line_number": i + 1, **row} for i, row in enumerate(rows, start=1)]
     names = [column.split()[0] for column in LANDED.split(", ")]
-    return frame(spark, LANDED, [[row.get(name) for name in names] for row in cells])
+    return facts.correct(frame(spark, LANDED, [[row.get(name) for name in names] for row in cells]), corrections)
 
 
 def prices(spark: SparkSession, rows: list[tuple[Any, ...]] = VERSIONS) -> DataFrame:
@@ -110,6 +110,59 @@ def test_the_texts_stay_as_they_landed_beside_what_they_mean(spark):
         facts.parse(landed(spark, {"quantity": "+07", "customer_id": " C1 "})),
         "quantity int, landed_quantity string, customer_id string, landed_customer_id string, landed_order_id string",
         (7, "+07", "C1", " C1 ", "O1"),
+    )
+
+
+def verdicts(spark: SparkSession, *rows: dict[str, Any]) -> DataFrame:
+    """What stewards decided: row_id, `discarded` where it is not False, and the texts that they gave."""
+    schema = ", ".join(["row_id long, discarded boolean", *[f"given_{column} string" for column in facts.COLUMNS]])
+    return frame(
+        spark, schema, [(row["row_id"], row.get("discarded", False), *map(row.get, facts.COLUMNS)) for row in rows]
+    )
+
+
+def test_what_a_steward_gives_stands_in_the_place_of_what_landed(spark):
+    given = verdicts(
+        spark,
+        {"row_id": 2, "quantity": "6", "customer_id": "", "country_id": " FR "},
+        {"row_id": 3, "discarded": True, "quantity": "6"},
+        {"row_id": 4, "quantity": "six"},
+        {"row_id": 9, "quantity": "7"},
+    )
+    rows = [{}, {"quantity": "many"}, {"quantity": "many"}, {"quantity": "many"}]
+    assert_rows(
+        facts.parse(landed(spark, *rows, corrections=given)),
+        "row_id long, quantity int, customer_id string, country_id string, landed_quantity string,"
+        " landed_customer_id string, landed_country_id string, corrected boolean, malformed string",
+        (1, 2, "C1", "GB", "2", "C1", "GB", False, None),
+        (2, 6, None, "FR", "many", "C1", "GB", True, None),
+        (3, 6, "C1", "GB", "many", "C1", "GB", True, "discarded"),
+        (4, None, "C1", "GB", "many", "C1", "GB", True, "quantity 'six' is not a whole number of 32 bits"),
+    )
+
+
+def test_a_correction_vouches_for_a_record_that_could_not_be_cut_but_not_for_a_nul(spark):
+    given = verdicts(spark, *[{"row_id": i, "country_id": "FR"} for i in (1, 2)], {"row_id": 3, "order_id": "ab"})
+    uncut = {"problem": "6 fields, not 7", "country_id": None}
+    nul = {"problem": "the record has a NUL character", "order_id": "a\0b"}
+    assert_rows(
+        facts.parse(landed(spark, uncut, nul, nul, uncut, corrections=given)),
+        "row_id long, country_id string, malformed string",
+        (1, "FR", None),
+        (2, "FR", "the record has a NUL character"),
+        (3, "GB", None),
+        (4, None, "6 fields, not 7"),
+    )
+
+
+def test_a_discarded_row_competes_with_none(spark):
+    rows = landed(spark, {}, {"quantity": "3"}, {}, corrections=verdicts(spark, {"row_id": 1, "discarded": True}))
+    assert_rows(
+        facts.resolve(facts.parse(rows)),
+        "row_id long, fate string, transaction_key string",
+        (1, "ERROR", None),
+        (2, "ERROR", "T1"),
+        (3, None, "T1"),
     )
 
 

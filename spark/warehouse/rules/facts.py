@@ -2,7 +2,8 @@
 
 A landed row carries the seven columns of a transaction file as text (`COLUMNS`), `batch_id`,
 `source_file`, `line_number`, `row_id` and `problem` (why its record could not be cut into columns,
-else null). The rules and their order are those of the contract, section 4.
+else null); `correct` first puts what a steward decided on it in place. The rules and their order are
+those of the contract, section 4.
 """
 
 from pyspark.sql import Column, DataFrame, Window
@@ -50,32 +51,51 @@ def instant(column: str) -> Column:
     return F.when(F.col(column).rlike(_INSTANT), F.expr(f"try_cast({column} as timestamp_ntz)"))
 
 
-def parse(rows: DataFrame) -> DataFrame:
-    """Give each landed row its typed values; `malformed` says what does not parse (null: nothing).
+def correct(rows: DataFrame, corrections: DataFrame | None = None) -> DataFrame:
+    """Put what stewards gave in the place of what landed, which stays beside it as `landed_<column>`.
 
-    The landed texts stay beside them, as `landed_<column>`.
+    `corrections`: row_id, `discarded`, and for each column `given_<column>`, the text to take (empty: none, null: as
+    landed). Adds `corrected`; a discarded row has a `problem`. Who corrects a record that could not be cut into
+    columns vouches for those that he leaves as they are.
     """
     landed = rows.select("*", *[F.col(c).alias(f"landed_{c}") for c in COLUMNS])
-    typed = landed.withColumns(
+    if corrections is None:
+        return landed.withColumn("corrected", F.lit(False))
+    given = {c: F.col(f"given_{c}") for c in COLUMNS}
+    in_place = {c: F.when(text.isNull(), F.col(c)).otherwise(F.nullif(text, F.lit(""))) for c, text in given.items()}
+    taken = (
+        landed.join(F.broadcast(corrections), "row_id", "left")
+        .withColumns(in_place)
+        .withColumn("corrected", F.coalesce(*given.values()).isNotNull())
+    )
+    still_in_the_way = ~F.col("corrected") | F.concat_ws("", *COLUMNS).contains("\0")
+    problem = F.when(F.col("discarded"), F.lit("discarded")).when(still_in_the_way, F.col("problem"))
+    return taken.withColumn("problem", problem).drop("discarded", *given.values())
+
+
+def parse(rows: DataFrame) -> DataFrame:
+    """Give each row, as `correct` leaves it, its typed values; `malformed` says what does not parse (null: nothing)."""
+    given = rows.select("*", *[F.col(c).alias(f"given_{c}") for c in ("quantity", "invoice_date")])
+    typed = given.withColumns(
         {
-            "quantity": whole_number("landed_quantity"),
-            "invoice_date": instant("landed_invoice_date"),
+            "quantity": whole_number("quantity"),
+            "invoice_date": instant("invoice_date"),
             **{c: code(c) for c in COLUMNS if c not in ("quantity", "invoice_date")},
         }
     )
-    return typed.withColumn("malformed", _what_is_malformed())
+    return typed.withColumn("malformed", _what_is_malformed()).drop("given_quantity", "given_invoice_date")
 
 
 def _what_is_malformed() -> Column:
     def shown(column: str) -> Column:
-        text = F.col(f"landed_{column}")
+        text = F.col(f"given_{column}")
         return F.when(F.length(text) > 60, F.concat(F.substring(text, 1, 60), F.lit("…"))).otherwise(text)
 
     def empty(column: str) -> Column:
         return F.when(F.col(column).isNull(), F.lit(f"{column} is empty"))
 
     def unreadable(column: str, what: str) -> Column:
-        return F.when(F.col(f"landed_{column}").isNull(), F.lit(f"{column} is empty")).when(
+        return F.when(F.col(f"given_{column}").isNull(), F.lit(f"{column} is empty")).when(
             F.col(column).isNull(), F.concat(F.lit(f"{column} '"), shown(column), F.lit(f"' is not {what}"))
         )
 
@@ -98,7 +118,7 @@ def _what_is_malformed() -> Column:
 def resolve(parsed: DataFrame) -> DataFrame:
     """Among the rows of one transaction_id, say which is taken.
 
-    Adds `fate` and `reason`: both null for the row that is taken. A malformed row competes with none.
+    Adds `fate` and `reason`: both null for the row that is taken. A malformed or discarded row competes with none.
     The row taken is the earliest batch's, then the least by `VALUES` (null first); a row equal to it
     is a duplicate, any other a conflict.
     """
