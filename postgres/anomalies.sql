@@ -364,7 +364,7 @@ end $$;
 -- Whoever changes a status, however, leaves a line in the audit; a verdict on whether the sale is typical makes the
 -- product's baseline due.
 create or replace function ops.note_verdict() returns trigger
-language plpgsql security definer set search_path = pg_catalog, public as $$
+language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
 begin
     insert into anomaly_audit (anomaly_id, from_status, to_status, notes)
     values (new.anomaly_id, old.status, new.status, new.investigator_notes);
@@ -379,7 +379,7 @@ for each row when (old.status is distinct from new.status) execute function ops.
 -- A steward's verdict. NEW → REVIEWED → RESOLVED or FALSE_POSITIVE; a closed case may be opened again.
 create or replace function review_anomaly(anomaly_id bigint, status text, notes text default null)
 returns anomalies
-language plpgsql security definer set search_path = pg_catalog, public as $$
+language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
 declare
     found anomalies;
     allowed constant jsonb := '{"NEW": ["REVIEWED", "RESOLVED", "FALSE_POSITIVE"],

@@ -10,7 +10,7 @@ from histories import Delivery, arrivals
 from hypothesis import HealthCheck, Phase, given, settings
 from test_promise import assert_any_arrival_gives_what_a_rebuild_gives, landing  # noqa: F401 - a fixture
 
-from jobs import build_star_schema, postgres_load_fact
+from jobs import postgres_load_fact
 from warehouse import gather
 from warehouse.rules import facts
 
@@ -25,13 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
             postgres_load_fact, "_decide", "gather.touches(context, reference)", "False", id="late prices touch nothing"
         ),
         pytest.param(gather, "_bronze", "min(path)", "max(path)", id="a copy takes over the name of its content"),
-        pytest.param(
-            build_star_schema,
-            "_cut_short",
-            'not in (None, ("DONE",))',
-            "is False",
-            id="a star cut short is forgotten",
-        ),
     ],
 )
 def test_a_planted_bug_is_found(
