@@ -33,7 +33,7 @@ _verdicts = st.lists(
 
 
 @settings(
-    max_examples=100 if SOAK else 10,
+    max_examples=100 if SOAK else 8,
     deadline=None,
     derandomize=not SOAK,
     phases=tuple(Phase) if SOAK else (Phase.explicit, Phase.reuse, Phase.generate),
