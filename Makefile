@@ -38,7 +38,7 @@ lint: setup-dev ## ruff, mypy, sqlfluff, and shellcheck where it is installed
 
 soak: setup-dev ## the property tests with many more examples, and bugs planted for them to find
 	@HYPOTHESIS_PROFILE=soak $(RUN) -m pytest -n $(WORKERS) --dist loadgroup tests/properties/planted_bugs.py \
-		tests/properties/test_promise.py
+		tests/properties/test_promise.py tests/properties/test_verdicts.py
 
 env: ## .env and random passwords in secrets/, where they are missing
 	@scripts/make_env.sh
