@@ -105,10 +105,8 @@ def test_the_wrappers_make_of_the_days_what_the_embedded_home_makes(stack: Stack
     gold = stack.script("run_fact_postgres.sh", WAREHOUSE_RUN_ID="late-price")
     assert re.search(r"\d+ repriced", gold.stdout), gold
     assert stack.script("run_star_schema.sh").returncode == 0
+    assert stack.script("run_detect_anomalies.sh").returncode == 0
     assert_as_embedded(stack, embedded)
-
-    again = stack.warehouse("run")
-    assert set(re.findall(r": (.*)", again.stdout)) == {"nothing pending"}
     assert stack.gold("select job, status from ops.etl_runs where run_id = 'late-price'") == [("gold", "DONE")]
 
 
@@ -137,7 +135,8 @@ def test_stewards_are_told_by_a_mail_server_on_the_network(stack: Stack, tmp_pat
     [mail] = server.taken
     assert f"{cases} unusual order line" in mail["Subject"]
     assert stack.gold("select count(*) from anomalies where tier <> 'notice' and alerted_at is null") == [(0,)]
-    assert stack.script("run_send_alerts.sh").stdout == "alerts: nothing pending\n"
+    again = stack.warehouse("run")
+    assert set(re.findall(r": (.*)", again.stdout)) == {"nothing pending"}
     refreshed = stack.script("run_refresh_baselines.sh")
     assert re.fullmatch(r"baselines: [1-9]\d* baselines by sales before 2011-02-0\d \d\d:00\n", refreshed.stdout), (
         refreshed
