@@ -289,6 +289,24 @@ left join lateral (
         and f.customer_id is not distinct from a.customer_id
 ) as r on true;
 comment on view anomaly_cases is 'Cases with what explains them in a line, the archived ones too.';
+comment on column anomaly_cases.anomaly_id is 'The case.';
+comment on column anomaly_cases.status is 'NEW, REVIEWED, RESOLVED or FALSE_POSITIVE.';
+comment on column anomaly_cases.tier is 'critical, warning or notice.';
+comment on column anomaly_cases.z_score is 'How far out, in the method''s deviations.';
+comment on column anomaly_cases.order_id is 'The order.';
+comment on column anomaly_cases.transaction_id is 'The sale that was flagged.';
+comment on column anomaly_cases.invoice_date is 'When it was bought, UTC.';
+comment on column anomaly_cases.customer_id is 'The customer; NULL for a guest.';
+comment on column anomaly_cases.country_id is 'The country that it was sold to.';
+comment on column anomaly_cases.stock_code is 'The product.';
+comment on column anomaly_cases.quantity is 'Units that were ordered.';
+comment on column anomaly_cases.median_qty is 'The baseline''s median.';
+comment on column anomaly_cases.mail_id is 'The mail that tells it; NULL for a notice.';
+comment on column anomaly_cases.created_at is 'When it was opened.';
+comment on column anomaly_cases.alerted_at is 'When the mail server accepted the mail that tells it.';
+comment on column anomaly_cases.reviewed_by is 'Who gave the last verdict.';
+comment on column anomaly_cases.reviewed_at is 'When.';
+comment on column anomaly_cases.investigator_notes is 'What the steward found.';
 comment on column anomaly_cases.description is 'The product''s name now.';
 comment on column anomaly_cases.category is 'The product''s category now.';
 comment on column anomaly_cases.level is 'By whose sales it was judged: the product''s, its category''s, the shop''s.';
