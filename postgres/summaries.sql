@@ -74,13 +74,13 @@ comment on column ops.activity_by_month.customers is 'Different customers; guest
 -- Whom the counts above have counted: a count of different things follows a change only by knowing them.
 create table if not exists ops.orders_of_month (
     month date not null,
-    order_id text collate "C" not null,
+    order_md5 text collate "C" not null,
     lines bigint not null,
-    primary key (month, order_id)
+    primary key (month, order_md5)
 );
 comment on table ops.orders_of_month is 'The orders that ops.activity_by_month counts.';
 comment on column ops.orders_of_month.month is 'First day of the month.';
-comment on column ops.orders_of_month.order_id is 'The order.';
+comment on column ops.orders_of_month.order_md5 is 'The order: md5 of its id, which may be of any length.';
 comment on column ops.orders_of_month.lines is 'Its facts in the month.';
 
 create table if not exists ops.customers_of_month (
@@ -97,14 +97,14 @@ comment on column ops.customers_of_month.lines is 'Their facts in the month.';
 create table if not exists ops.orders_of_buyer (
     customer_id text collate "C" not null,
     country_id text collate "C" not null,
-    order_id text collate "C" not null,
+    order_md5 text collate "C" not null,
     lines bigint not null,
-    primary key (customer_id, country_id, order_id)
+    primary key (customer_id, country_id, order_md5)
 );
 comment on table ops.orders_of_buyer is 'The orders that ops.sales_by_buyer counts.';
 comment on column ops.orders_of_buyer.customer_id is 'The customer.';
 comment on column ops.orders_of_buyer.country_id is 'The country that it was sold to.';
-comment on column ops.orders_of_buyer.order_id is 'The order.';
+comment on column ops.orders_of_buyer.order_md5 is 'The order: md5 of its id.';
 comment on column ops.orders_of_buyer.lines is 'Its facts.';
 
 -- This transaction's table for ops.summarize: facts that came (step 1), and facts as they were before they went (-1).
@@ -130,16 +130,18 @@ begin
     create temporary table product_change on commit drop as
     select
         c.product_sk, sum(c.step) as lines, sum(c.step * (c.quantity > 0)::integer) as sales,
-        sum(c.step * greatest(c.quantity, 0)) as units_sold, sum(c.step * greatest(-c.quantity, 0)) as units_returned,
+        sum(c.step * greatest(c.quantity, 0)::bigint) as units_sold,
+        sum(c.step * greatest(-c.quantity::bigint, 0)) as units_returned,
         coalesce(sum(c.step * c.total_amount) filter (where c.quantity > 0), 0) as gross_sales,
         coalesce(sum(-c.step * c.total_amount) filter (where c.quantity < 0), 0) as returns
     from change as c
     group by c.product_sk;
     create temporary table order_change on commit drop as
     select
-        c.invoice_date::date as day, c.order_id, c.customer_id, c.country_id,
+        c.invoice_date::date as day, md5(c.order_id) as order_md5, c.customer_id, c.country_id,
         sum(c.step) as lines, sum(c.step * (c.quantity > 0)::integer) as sales,
-        sum(c.step * greatest(c.quantity, 0)) as units_sold, sum(c.step * greatest(-c.quantity, 0)) as units_returned,
+        sum(c.step * greatest(c.quantity, 0)::bigint) as units_sold,
+        sum(c.step * greatest(-c.quantity::bigint, 0)) as units_returned,
         coalesce(sum(c.step * c.total_amount) filter (where c.quantity > 0), 0) as gross_sales,
         coalesce(sum(-c.step * c.total_amount) filter (where c.quantity < 0), 0) as returns
     from change as c
@@ -178,17 +180,17 @@ begin
     with counted as (
         merge into ops.orders_of_buyer as s
         using (
-            select c.customer_id, c.country_id, c.order_id, sum(c.lines) as lines
+            select c.customer_id, c.country_id, c.order_md5, sum(c.lines) as lines
             from order_change as c
             where c.customer_id is not null
-            group by c.customer_id, c.country_id, c.order_id
+            group by c.customer_id, c.country_id, c.order_md5
             having sum(c.lines) <> 0
-        ) as d on s.customer_id = d.customer_id and s.country_id = d.country_id and s.order_id = d.order_id
+        ) as d on s.customer_id = d.customer_id and s.country_id = d.country_id and s.order_md5 = d.order_md5
         when matched and s.lines + d.lines = 0 then delete
         when matched then update set lines = s.lines + d.lines
         when not matched then
-            insert (customer_id, country_id, order_id, lines)
-            values (d.customer_id, d.country_id, d.order_id, d.lines)
+            insert (customer_id, country_id, order_md5, lines)
+            values (d.customer_id, d.country_id, d.order_md5, d.lines)
         returning merge_action() as action, d.customer_id, d.country_id
     )
 
@@ -223,14 +225,14 @@ begin
     with orders as (
         merge into ops.orders_of_month as s
         using (
-            select date_trunc('month', c.day)::date as month, c.order_id, sum(c.lines) as lines
+            select date_trunc('month', c.day)::date as month, c.order_md5, sum(c.lines) as lines
             from order_change as c
             group by 1, 2
             having sum(c.lines) <> 0
-        ) as d on s.month = d.month and s.order_id = d.order_id
+        ) as d on s.month = d.month and s.order_md5 = d.order_md5
         when matched and s.lines + d.lines = 0 then delete
         when matched then update set lines = s.lines + d.lines
-        when not matched then insert (month, order_id, lines) values (d.month, d.order_id, d.lines)
+        when not matched then insert (month, order_md5, lines) values (d.month, d.order_md5, d.lines)
         returning d.month, case merge_action() when 'INSERT' then 1 when 'DELETE' then -1 else 0 end as step
     ),
 

@@ -42,14 +42,14 @@ SUMMARIES = {
         from fact_transactions group by 1
     """,
     "orders_of_month": """
-        select date_trunc('month', invoice_date)::date, order_id, count(*) from fact_transactions group by 1, 2
+        select date_trunc('month', invoice_date)::date, md5(order_id), count(*) from fact_transactions group by 1, 2
     """,
     "customers_of_month": """
         select date_trunc('month', invoice_date)::date, customer_id, count(*)
         from fact_transactions where customer_id is not null group by 1, 2
     """,
     "orders_of_buyer": """
-        select customer_id, country_id, order_id, count(*)
+        select customer_id, country_id, md5(order_id), count(*)
         from fact_transactions where customer_id is not null group by 1, 2, 3
     """,
 }

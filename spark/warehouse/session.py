@@ -112,11 +112,20 @@ def build_session(config: Config, job: str, run_id: str) -> SparkSession:
     with _environment(named):
         session = _started(builder)
     session.sparkContext.setLogLevel("ERROR")
+    _say_nothing_of_failed_tasks(session)
     if config.embedded:
         # set now and not before: what the session starts with can be read in its process arguments
         server = embedded.start_gold(config.home)
         session.conf.set(f"spark.sql.catalog.{CATALOG}.jdbc.password", server.admin_password)
     return session
+
+
+def _say_nothing_of_failed_tasks(session: SparkSession) -> None:
+    """In this process: what the job then says of it is the line that people read. Executors' own logs have the rest."""
+    jvm: Any = session._jvm
+    log4j = jvm.org.apache.logging.log4j
+    for name in ("executor.Executor", "scheduler.TaskSetManager"):
+        log4j.core.config.Configurator.setLevel(f"org.apache.spark.{name}", log4j.Level.OFF)
 
 
 @contextmanager
