@@ -5,7 +5,7 @@ from datetime import date, datetime, time
 from jobs import refresh_baselines
 from warehouse import gold, ledger
 from warehouse.ledger import Outcome, counted
-from warehouse.rules.anomalies import SCORE
+from warehouse.rules.anomalies import SCORE, TIERS
 from warehouse.session import Context
 
 STAGING = "new_anomalies"
@@ -14,7 +14,7 @@ SALE = ("transaction_id", "order_id", "stock_code", "quantity", "customer_id", "
 
 def run(context: Context) -> Outcome:
     with ledger.job(context, "detect", apart_from=["gold", "baselines"]) as outcome:
-        numbers = dict.fromkeys(("scored", "critical", "warning", "notice", "baselines"), 0)
+        numbers = dict.fromkeys(("scored", *TIERS, "baselines"), 0)
         months = _months(context)
         for month in months:
             numbers["baselines"] += _refresh_if_due(context, month)
@@ -74,8 +74,8 @@ def _score(context: Context, month: date) -> dict[str, int]:
 
 
 def _line(numbers: dict[str, int]) -> str:
-    tiers = [f"{numbers[tier]} {tier}" for tier in ("critical", "warning", "notice") if numbers[tier]]
-    flagged = sum(numbers[tier] for tier in ("critical", "warning", "notice"))
+    tiers = [f"{numbers[tier]} {tier}" for tier in TIERS if numbers[tier]]
+    flagged = sum(numbers[tier] for tier in TIERS)
     line = f"{numbers['scored']} scored, {counted(flagged, 'anomaly', 'anomalies')}"
     line += f" ({', '.join(tiers)})" if tiers else ""
     return line + (f"; {counted(numbers['baselines'], 'baseline')} refreshed" if numbers["baselines"] else "")

@@ -1,17 +1,15 @@
 """Unusual orders at the command line, as data stewards look at the cases and judge them; Gold alone."""
 
 import argparse
-from collections.abc import Callable
 from typing import Any
-
-import psycopg2
 
 from warehouse import monitor
 from warehouse.errors import UsageError
+from warehouse.rules.anomalies import TIERS
 from warehouse.session import Context
+from warehouse.stewards import REFUSED, actions_of, usage_error
 
 STATUSES = ("NEW", "REVIEWED", "RESOLVED", "FALSE_POSITIVE")
-TIERS = ("critical", "warning", "notice")
 _LIST = """
 select anomaly_id, status, tier, round(z_score::numeric, 1) as z, invoice_date, order_id, customer_id, explanation
 from anomaly_cases
@@ -25,14 +23,7 @@ select changed_at, changed_by, from_status, to_status, notes from anomaly_audit 
 
 def add_case_commands(parser: argparse.ArgumentParser) -> None:
     """`warehouse anomalies list|show|review`; `act` is what to do."""
-    actions = parser.add_subparsers(required=True, dest="action", metavar="ACTION")
-
-    def action(name: str, act: Callable[[Context, Any], int], text: str) -> argparse.ArgumentParser:
-        added = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
-        added.set_defaults(act=act)
-        added.add_argument("--json", action="store_true", help="print JSON for scripts")
-        return added
-
+    action = actions_of(parser)
     added = action("list", _list, "cases, worst first")
     added.add_argument("--status", choices=STATUSES, type=str.upper, help="default: NEW and REVIEWED")
     added.add_argument("--tier", choices=TIERS, help="default: all")
@@ -68,10 +59,10 @@ def _review(context: Context, options: Any) -> int:
             arguments = (options.case, options.status, options.notes)
             cursor.execute("select (review_anomaly(%s::bigint, %s, %s)).status", arguments)
             (now,) = cursor.fetchone() or (options.status,)
-    except (psycopg2.errors.NoDataFound, psycopg2.DataError) as error:
-        raise UsageError(str(error.diag.message_primary)) from None
-    told = {"anomaly_id": options.case, "status": now}
-    monitor.show_rows(list(told), [tuple(told.values())], True) if options.json else print(
-        f"case {options.case} is {now}"
-    )
+    except REFUSED as error:
+        raise usage_error(error) from None
+    if options.json:
+        monitor.show_rows(("anomaly_id", "status"), [(options.case, now)], True)
+    else:
+        print(f"case {options.case} is {now}")
     return 0

@@ -19,6 +19,7 @@ REASONS = ("MALFORMED", "DUPLICATE_CONFLICT", "UNKNOWN_COUNTRY", "UNKNOWN_PRODUC
 STATUSES = ("OPEN", "RESOLVED", "DISCARDED")
 REFUSED = (psycopg2.DataError, psycopg2.errors.NoDataFound)
 """What the functions for stewards raise where a call is wrong."""
+Action = Callable[[Context, Any], int]
 IN_LIST = ("error_id", "status", "reason", "detail", "transaction_id", "batch_id", "attempts", "correction")
 
 _ERRORS = """
@@ -30,16 +31,22 @@ left join ops.error_verdicts as v on e.error_id = v.error_id
 """
 
 
-def add_error_commands(parser: argparse.ArgumentParser) -> None:
-    """`warehouse errors list|show|correct|discard|retry`; `act` is what to do."""
+def actions_of(parser: argparse.ArgumentParser) -> Callable[[str, Action, str], argparse.ArgumentParser]:
+    """Let a command have actions: a function that adds one, by name, what to do (`act`) and help."""
     actions = parser.add_subparsers(required=True, dest="action", metavar="ACTION")
 
-    def action(name: str, act: Callable[[Context, Any], int], text: str) -> argparse.ArgumentParser:
+    def action(name: str, act: Action, text: str) -> argparse.ArgumentParser:
         added = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
         added.set_defaults(act=act)
         added.add_argument("--json", action="store_true", help="print JSON for scripts")
         return added
 
+    return action
+
+
+def add_error_commands(parser: argparse.ArgumentParser) -> None:
+    """`warehouse errors list|show|correct|discard|retry`; `act` is what to do."""
+    action = actions_of(parser)
     added = action("list", _list, "rows in error, the newest first")
     added.add_argument("--reason", type=str.upper, choices=REASONS)
     added.add_argument("--status", type=str.upper, choices=[*STATUSES, "ALL"], default="OPEN", help="default: open")
@@ -164,7 +171,7 @@ def _preview(context: Context, verdicts: Sequence[Verdict], errors: Sequence[int
     try:
         rows = postgres_load_fact.preview(context, verdicts, errors)
     except REFUSED as error:
-        raise _usage_error(error) from None
+        raise usage_error(error) from None
     columns = ("error_id", "becomes", "reason", "detail", "transaction_id", "unit_price", "total_amount")
     show_rows(columns, [tuple(row[c] for c in columns) for row in rows], as_json)
     return 0
@@ -177,10 +184,10 @@ def _call(context: Context, verdicts: Sequence[Verdict]) -> None:
             for statement, arguments in verdicts:
                 cursor.execute(statement, arguments)
     except REFUSED as error:
-        raise _usage_error(error) from None
+        raise usage_error(error) from None
 
 
-def _usage_error(error: Exception) -> UsageError:
+def usage_error(error: Exception) -> UsageError:
     return UsageError(str(error).strip().splitlines()[0])
 
 
@@ -191,7 +198,7 @@ def _rows(context: Context, statement: str, arguments: dict[str, Any]) -> list[d
             names = [column.name for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor]
     except REFUSED as error:
-        raise _usage_error(error) from None
+        raise usage_error(error) from None
 
 
 def _shown(value: Any) -> Any:

@@ -25,6 +25,7 @@ BASELINE = (
     "order_count",
 )
 SCORE = ("baseline_id", "median_qty", "std_deviation", "z_score", "tier")
+TIERS = ("critical", "warning", "notice")
 PRODUCT, CATEGORY, SHOP = "product", "category", "shop"
 _ACCURACY = 10_000
 _NORMAL_95 = 1.6449  # deviations from the median to the 95th percentile of a normal distribution
