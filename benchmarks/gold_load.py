@@ -68,6 +68,7 @@ def decided(context: Context, rows: int) -> DataFrame:
         F.concat(F.lit("C"), (F.xxhash64(number, F.lit(1)) % 20000 + 20000).cast("string")).alias("customer_id"),
         F.lit("GB").alias("country_id"),
         *[text.alias(c) for c in postgres_load_fact.IN_ERROR],
+        F.lit(False).alias("corrected"),
     )
 
 
