@@ -34,6 +34,7 @@ from warehouse.session import Context, new_run_id
 
 BATCH = 100_000
 PRODUCTS, CUSTOMERS = 4_000, 40_000
+LINES = 20  # of an order, which has one customer and one time
 START, DAYS = datetime(2009, 1, 1), 730  # noqa: DTZ001 - UTC without a zone, as in the data
 INDEXES = ("product", "customer", "time", "batch", "loaded")
 
@@ -81,17 +82,18 @@ def masters(context: Context) -> None:
 
 def write_history(context: Context, first: int, last: int) -> None:
     """Rows `first` to `last` of the history into Bronze, Gold and the star, as if they had been loaded."""
-    # spread over the two years whatever their number
+    # orders are spread over the two years whatever their number
     row = F.col("id")
+    order = (row / LINES).cast("long")
     at = F.timestamp_seconds(
-        F.lit(int((START - datetime(1970, 1, 1)).total_seconds())) + F.pmod(F.xxhash64(row), F.lit(DAYS * 86_400))  # noqa: DTZ001
+        F.lit(int((START - datetime(1970, 1, 1)).total_seconds())) + F.pmod(F.xxhash64(order), F.lit(DAYS * 86_400))  # noqa: DTZ001
     ).cast("timestamp_ntz")
     product = F.pmod(F.xxhash64(row, F.lit(1)), F.lit(PRODUCTS))
-    customer = F.pmod(F.xxhash64(row, F.lit(2)), F.lit(CUSTOMERS))
+    customer = F.pmod(F.xxhash64(order, F.lit(2)), F.lit(CUSTOMERS))
     window = F.floor(F.hour(at) / 4) * 4
     rows = context.spark.range(first, last).select(
         F.concat(F.lit("H"), F.lpad(row.cast("string"), 10, "0")).alias("transaction_id"),
-        F.concat(F.lit("O"), (row / 20).cast("long").cast("string")).alias("order_id"),
+        F.concat(F.lit("O"), order.cast("string")).alias("order_id"),
         at.alias("invoice_date"),
         F.concat(F.lit("P"), product.cast("string")).alias("stock_code"),
         (row % 12 + 1).cast("int").alias("quantity"),
@@ -179,14 +181,15 @@ def land(context: Context, window: datetime) -> None:
     """One window's file of new sales, like those of the history."""
     draw = random.Random(window.isoformat())
     path = Path(context.config.home / "landing" / "transactions" / f"transactions_{window:%Y-%m-%dT%H}.csv")
+    buyers = [draw.randrange(CUSTOMERS) for _ in range(BATCH // LINES)]
     with path.open("w") as out:
         out.write("transaction_id,order_id,stock_code,quantity,invoice_date,customer_id,country_id\n")
         for number in range(BATCH):
             at = window + timedelta(seconds=number * 4 * 3600 // BATCH)
             quantity = draw.randrange(1, 13) if number % 26 else 100
             out.write(
-                f"B{window:%m%d%H}{number:08},N{number // 20},P{draw.randrange(PRODUCTS)},{quantity},"
-                f"{at:%Y-%m-%d %H:%M:%S},C{draw.randrange(CUSTOMERS)},GB\n"
+                f"B{window:%m%d%H}{number:08},N{window:%m%d%H}{number // LINES},P{draw.randrange(PRODUCTS)},{quantity},"
+                f"{at:%Y-%m-%d %H:%M:%S},C{buyers[number // LINES]},GB\n"
             )
 
 

@@ -48,6 +48,7 @@ def main() -> None:
 def decided(context: Context, rows: int) -> DataFrame:
     """Facts as `rules.facts.judge` leaves them: two months, 4,000 products, 40,000 customers."""
     number = F.col("id")
+    order = (number / 20).cast("long")
     text = F.lit(None).cast("string")
     at = F.timestamp_seconds(F.lit(1_293_840_000) + number).cast("timestamp_ntz")
     quantity = (number % 12 + 1).cast("int")
@@ -58,14 +59,14 @@ def decided(context: Context, rows: int) -> DataFrame:
         number.alias("row_id"),
         F.concat(F.lit("T"), F.lpad(number.cast("string"), 10, "0")).alias("transaction_key"),
         F.date_format(at, "yyyy-MM-dd'T'HH").alias("batch_id"),
-        F.concat(F.lit("O"), (number / 20).cast("long").cast("string")).alias("order_id"),
+        F.concat(F.lit("O"), order.cast("string")).alias("order_id"),
         at.alias("invoice_date"),
         F.concat(F.lit("P"), (F.xxhash64(number) % 2000 + 2000).cast("string")).alias("stock_code"),
         F.xxhash64(number % 4000).alias("product_sk"),
         quantity.alias("quantity"),
         price.alias("unit_price"),
         (quantity * price).cast("decimal(18,4)").alias("total_amount"),
-        F.concat(F.lit("C"), (F.xxhash64(number, F.lit(1)) % 20000 + 20000).cast("string")).alias("customer_id"),
+        F.concat(F.lit("C"), (F.xxhash64(order, F.lit(1)) % 20000 + 20000).cast("string")).alias("customer_id"),
         F.lit("GB").alias("country_id"),
         *[text.alias(c) for c in postgres_load_fact.IN_ERROR],
         F.lit(False).alias("corrected"),
