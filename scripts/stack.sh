@@ -31,7 +31,8 @@ case ${1:-} in
       export COMPANY_CA
     fi
     images=(warehouse-platform:0.1.0)
-    [[ $(scripts/compose.sh config --hash '*') != *"jenkins "* ]] || images+=(warehouse-jenkins:0.1.0) # not its profile
+    # of all that Compose can list, the hashes alone are those of the profiles that are on, in both of its versions
+    [[ $(scripts/compose.sh config --hash '*') != *"jenkins "* ]] || images+=(warehouse-jenkins:0.1.0)
     build=(build) # the first takes minutes and shows what it does, later ones are quick
     ! docker image inspect "${images[@]}" >/dev/null 2>&1 || build+=(--quiet)
     scripts/compose.sh "${build[@]}"
@@ -41,8 +42,9 @@ case ${1:-} in
     echo "stack: up. Gold on 127.0.0.1:$(scripts/compose.sh port gold 5432 | cut -d: -f2)," \
       "Spark's page on 127.0.0.1:$(scripts/compose.sh port spark-master 8080 | cut -d: -f2)," \
       "past runs on 127.0.0.1:$(scripts/compose.sh port spark-history 18080 | cut -d: -f2)"
-    jenkins=$(scripts/compose.sh port jenkins 8080 2>/dev/null | cut -d: -f2) || true # where its profile is on
-    [ -z "$jenkins" ] || echo "stack: Jenkins on http://127.0.0.1:$jenkins/, user admin, password in secrets/jenkins_admin_password" ;;
+    port=$(scripts/compose.sh port jenkins 8080 2>/dev/null | cut -d: -f2) || true # none without its profile
+    [ -z "$port" ] ||
+      echo "stack: Jenkins on http://127.0.0.1:$port/, user admin, password in secrets/jenkins_admin_password" ;;
   down)
     if [ $# -gt 2 ] || [[ ${2:-} != @(|--volumes) ]]; then usage; fi
     if [ "${2:-}" = --volumes ]; then
