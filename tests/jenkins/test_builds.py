@@ -81,12 +81,6 @@ def test_a_build_s_tag_is_its_run_id_in_the_ledger(name):
     assert build(name).environment == {"WAREHOUSE_RUN_ID": f"jenkins-{name}-7"}
 
 
-def test_checkboxes_become_options():
-    for name in ("transactions", "setup", "rerun"):
-        assert build(name, parameters={"DRY_RUN": True}).environment["DRY"] == "--dry-run"
-    assert build("rerun", parameters={"REPLACE": True}).environment["REPLACING"] == "--replace"
-
-
 # --- Exit codes ---
 
 

@@ -31,7 +31,7 @@ HOSTILE = (
     "-rf *",
     "*",
     "$HOME ${HOME}",
-    "\\",
+    "a\\tb\\c",
     " ",
     "é€😀",
 )
@@ -167,6 +167,15 @@ def test_an_empty_value_and_an_empty_box_are_no_arguments(shell: Shell, name: st
     for line in told.lines:
         assert shell.run_told(line.text, environment(told, nothing)).returncode == 0
         assert shell.told() == [[]]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "readiness"])
+def test_a_ticked_box_is_an_option(shell: Shell, name: str):
+    ticked = {parameter: True for parameter, default in jobs()[name].parameters.items() if default is False}
+    told = build(name, parameters=ticked)
+    for line in told.lines:
+        assert shell.run_told(line.text, environment(told, ticked)).returncode == 0
+        assert shell.told() == [["all", "--replace", "--dry-run"] if name == "rerun" else ["--dry-run"]]
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 3])
