@@ -1,7 +1,7 @@
 // A stand-in for Jenkins: runs Job DSL scripts and Declarative pipelines and writes down what they do.
 //
-// Answers each line of JSON that it reads with one. It knows only what is listed below, with the plugin that brings it, and
-// refuses everything else; what happens in which order is as in ModelInterpreter of the plugin pipeline-model-definition.
+// Answers each line of JSON that it reads with one. It knows only what is listed below, with the plugin that brings it,
+// and refuses everything else; the order of events is that of ModelInterpreter in the plugin pipeline-model-definition.
 
 import groovy.json.JsonOutput
 import groovy.json.JsonSlurper
@@ -13,7 +13,7 @@ import org.codehaus.groovy.control.Phases
 class Known {
   static final TEXT = CharSequence
 
-  // what a pipeline may do: the plugin (one of plugins.txt, or core), parameters that it needs and that it takes, a body
+  // what a pipeline may do: the plugin (of plugins.txt, or core), parameters that it needs and that it takes, a body
   static final Map STEPS = [
     script: [plugin: 'workflow-aggregator', body: true],
     sh: [plugin: 'workflow-aggregator', needs: [script: TEXT],
@@ -143,7 +143,7 @@ class Env {
       return build.assigned[name]
     }
     if (!(name in Known.ENVIRONMENT)) {
-      if (name in build.everAssigned) {
+      if (name in build.assignable) {
         return null
       }
       throw new Refused("env: nothing sets $name")
@@ -222,7 +222,7 @@ class Build {
   PipelineScript script
   Map facts
   Map assigned = [:]
-  Set everAssigned = []
+  Set assignable = [] // what the script itself sets in env
   Map environment = [:]
   String stage
   boolean agent = false, lost = false, declared = false
@@ -230,8 +230,8 @@ class Build {
   Set uses = ['workflow-aggregator']
 
   Map told() {
-    [name: facts.name, result: facts.result ?: 'SUCCESS', description: facts.description, environment: environment, options: options,
-      stages: stages, steps: steps, mails: mails, uses: uses as List]
+    [name: facts.name, result: facts.result ?: 'SUCCESS', description: facts.description, environment: environment,
+      options: options, stages: stages, steps: steps, mails: mails, uses: uses as List]
   }
 
   // --- as ModelInterpreter does ---
@@ -328,7 +328,7 @@ class Build {
         error = runStages(one.stages, one, null)
       } else {
         try {
-          run_(one.steps)
+          runSteps(one.steps)
         } catch (Exception thrown) {
           worsen(resultOf(thrown))
           error = thrown
@@ -350,7 +350,7 @@ class Build {
     def conditions = Block.once('post', ['always'], post)
     stage = 'post'
     try {
-      run_(conditions.always)
+      runSteps(conditions.always)
     } catch (Exception error) {
       worsen(resultOf(error))
       first = first ?: error
@@ -358,7 +358,7 @@ class Build {
     return first
   }
 
-  private void run_(Closure body) {
+  private void runSteps(Closure body) {
     body.delegate = script
     body.resolveStrategy = Closure.DELEGATE_ONLY
     body()
@@ -510,7 +510,7 @@ class Recorder {
   def build(Map request) {
     def script = compiled(request.text, PipelineScript)
     def build = new Build(scenario: request, script: script, facts: [name: request.name, previous: request.previous])
-    build.everAssigned = (request.text =~ /\benv\.(\w+) =[^=]/).collect { it[1] } as Set
+    build.assignable = (request.text =~ /\benv\.(\w+) =[^=]/).collect { it[1] } as Set
     script.join(build, [params: request.params, env: new Env(build: build),
       currentBuild: new Run(build: build, facts: build.facts)])
     script.run()
