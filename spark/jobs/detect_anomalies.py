@@ -4,7 +4,8 @@ from datetime import date, datetime, time
 
 from jobs import refresh_baselines
 from warehouse import gold, ledger
-from warehouse.ledger import Outcome, counted
+from warehouse.landing import span
+from warehouse.ledger import NOTHING, Outcome, counted
 from warehouse.rules.anomalies import SCORE, TIERS
 from warehouse.session import Context
 
@@ -26,6 +27,22 @@ def run(context: Context) -> Outcome:
         if months or numbers["baselines"]:
             outcome.line = _line(numbers)
     return outcome
+
+
+def pending(context: Context) -> Outcome:
+    months = _months(context)
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            "select (select coalesce(sum(facts), 0)::bigint from ops.score_feed),"
+            " (select count(*) from ops.baseline_due)"
+        )
+        facts, due = cursor.fetchone() or (0, 0)
+    told = []
+    if months:
+        told.append(f"{counted(facts, 'fact')} pending ({span(f'{month:%Y-%m}' for month in months)})")
+    if due:
+        told.append(f"{counted(due, 'baseline')} to make anew after verdicts")
+    return Outcome("detect", "; ".join(told) or NOTHING, numbers={"facts": facts, "baselines": due})
 
 
 def _months(context: Context) -> list[date]:
