@@ -35,8 +35,8 @@ from jobs import (
     refresh_baselines,
     send_alerts,
 )
-from warehouse import cases, embedded, gold, landing, monitor, stewards
-from warehouse.config import load
+from warehouse import cases, embedded, gold, landing, monitor, report, stewards
+from warehouse.config import identifier, load
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.faults import explain
 from warehouse.landing import Scope
@@ -149,6 +149,9 @@ def _parser() -> argparse.ArgumentParser:
     added = command("sla", _sla, "which views are fresh; exit code 1 where the SLA was missed")
     added.add_argument("--at", type=_instant, metavar="T", help="as it was known then (UTC; default: now)")
     with_json(added)
+    added = command("report", _report_run, "a run's summary and checks, as files for a scheduler's pages")
+    added.add_argument("run_id", type=_run_id, metavar="RUN_ID", help="WAREHOUSE_RUN_ID of the run")
+    added.add_argument("--into", type=Path, required=True, metavar="FOLDER", help="gets summary.html and checks.xml")
     command("gold-url", _gold_url, "print how to connect to Gold")
     added = command("sql", _sql, "one query on the lake")
     added.add_argument("query")
@@ -171,6 +174,13 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2011-01-31") from None
+
+
+def _run_id(text: str) -> str:
+    try:
+        return identifier(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _scope(options: Any) -> Scope:
@@ -355,6 +365,12 @@ def _sla(context: Context, options: Any) -> int:
         gold.create(context)  # all that is asked here, and no reason to start Spark
     monitor.follow_rules(context)
     return monitor.show_sla(context, options.at or context.clock(), options.json)
+
+
+def _report_run(context: Context, options: Any) -> int:
+    _only_look(context)
+    print(report.write(context, options.run_id, options.into))
+    return 0
 
 
 def _gold_url(context: Context, options: Any) -> int:

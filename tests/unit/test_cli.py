@@ -59,7 +59,7 @@ def test_help_names_the_commands_and_the_exit_codes(capsys):
     assert "Exit codes: 0 done; 1 failed" in said
     for command in (
         *("init", "ingest", "gold", "star", "baselines", "detect", "alerts", "anomalies", "run", "backfill", "status"),
-        *("sla", "gold-url", "sql", "maintain"),
+        *("sla", "report", "gold-url", "sql", "maintain"),
     ):
         assert re.search(rf"^    {command}\b", said, re.MULTILINE)
 
@@ -91,6 +91,7 @@ def test_options_are_read_and_have_their_defaults():
     assert options("sla", "--at", "2011-07-04T10:00+01:00")["at"] == datetime(2011, 7, 4, 9, tzinfo=UTC)
     assert options("init") == {"reset": False, "dry_run": False, "json": False}
     assert options("init", "--reset") == {"reset": True, "dry_run": False, "json": False}
+    assert options("report", "r1", "--into", "out") == {"run_id": "r1", "into": Path("out")}
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,12 @@ def test_from_after_until_is_wrong_usage(capsys, monkeypatch, command):
 @pytest.mark.parametrize("text", ["2011-01-01; rm -rf /", "$(id)", "`id`", "2011-01-01\n2011-01-02", "--until"])
 def test_what_a_scheduler_passes_on_is_a_time_or_refused(capsys, text):
     assert "argument --from: " in usage(capsys, "run", f"--from={text}")
+
+
+def test_a_report_needs_a_run_and_a_folder(capsys):
+    assert "RUN_ID" in usage(capsys, "report", "--into", "x")
+    assert "--into" in usage(capsys, "report", "r1")
+    assert "argument RUN_ID: '../r1' is not up to 100" in usage(capsys, "report", "../r1", "--into", "x")
 
 
 # --- Errors ---
@@ -338,7 +345,7 @@ def test_a_dry_run_is_json_on_request(capsys, looking):
     ]
 
 
-@pytest.mark.parametrize("command", ["run --dry-run", "gold --dry-run", "maintain --dry-run"])
+@pytest.mark.parametrize("command", ["run --dry-run", "gold --dry-run", "maintain --dry-run", "report r1 --into x"])
 def test_what_only_looks_makes_no_home(capsys, tmp_path, command):
     assert cli.main(command.split()) == 2
     told = f"warehouse: nothing has been set up by this version in {tmp_path}/.warehouse: run `warehouse init`\n"
