@@ -337,8 +337,20 @@ def test_of_many_rejected_files_some_are_named_and_all_are_counted(ledger, repor
     refuse(ledger, *[f"transactions/bad{number:02}.csv" for number in range(60)])
     assert report()[1] == "ingest transactions: rejected 60\n"
     assert verdicts(tmp_path)["every file is accepted"] == ("failure", "60 rejected files")
+    assert (cases(tmp_path)["warehouse.checks.every file is accepted"].findtext("failure") or "").count(
+        ".csv: EMPTY"
+    ) == 50
     assert "10 more are rejected" in Page(tmp_path).text
     assert "bad49.csv" in Page(tmp_path).text and "bad50.csv" not in Page(tmp_path).text
+
+
+def test_a_rejected_file_is_told_also_where_another_ingest_failed(ledger, report, tmp_path):
+    ran(ledger, "ingest products", status="FAILED", error="killed")
+    assert (report()[0], verdicts(tmp_path)["every file is accepted"][0]) == (0, "skipped")
+    ran(ledger, "ingest transactions", files=0, rejected=1)
+    refuse(ledger, "transactions/bad.csv")
+    report()
+    assert verdicts(tmp_path)["every file is accepted"] == ("failure", "1 rejected file")
 
 
 def test_contents_that_were_replaced_are_not_rejected(ledger, report, tmp_path):

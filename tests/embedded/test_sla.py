@@ -682,6 +682,7 @@ def test_an_ingest_that_is_older_than_its_schedule_would_have_it_is_told(ledger,
     ledger.window("2011-01-04T04")  # the SLA has begun
     ledger.run(job, last)
     ledger.run("gold", at.replace("T", " "))
+    ledger.run(job, "2011-12-01 06:00")  # what nobody knew then
     began = f"{instant(last).astimezone(ZoneInfo('Europe/London')):%Y-%m-%d %H:%M %Z}"
     told = [line for line in on_ledger("sla", "--at", at)[2].splitlines() if line.startswith("schedule")]
     assert told == ([f"schedule: {job} began last {began} and was due {due}.{LOST}"] if due else [])
@@ -707,6 +708,8 @@ def test_nothing_is_overdue_of_history_that_was_loaded_at_once_or_before_the_fir
         ledger.window(window, at="2012-01-01 10:00")
     ledger.run("ingest transactions", "2012-01-01 10:00")
     assert "schedule" not in on_ledger("sla", clock="2012-02-01 10:00")[2]
+    ledger.window("2011-12-30T08", at="2012-01-07 10:00")  # a Saturday, whose business day looks back to then
+    assert "schedule" not in on_ledger("sla", clock="2012-01-07 18:00")[2]
     ledger.window("2012-01-31T08")
     assert "schedule" in on_ledger("sla", clock="2012-02-01 10:00")[2]
     ledger.query("delete from ops.etl_runs where job = 'ingest transactions'")
