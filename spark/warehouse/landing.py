@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -106,7 +106,7 @@ def batch_end(batch_id: str) -> datetime:
     return start + min(timedelta(hours=4), datetime.max.replace(tzinfo=UTC) - start)
 
 
-def span(slots: Iterable[str]) -> str:
+def span(slots: Collection[str]) -> str:
     """The first and the last of windows or dates, in words."""
     first, last = min(slots), max(slots)
     return first if first == last else f"{first} to {last}"

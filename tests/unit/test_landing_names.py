@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from warehouse.config import load
-from warehouse.landing import LandingFile, Scope, _named, batch_end, span
+from warehouse.landing import LandingFile, Scope, _named, _size, batch_end, span
 
 SOURCES = load({}, Path(__file__).parent).sources
 FILE = LandingFile("folder/name", "file:///landing/folder/name", 1, datetime(2011, 1, 5, tzinfo=UTC))
@@ -123,6 +123,21 @@ def test_a_file_knows_its_day_its_slot_and_when_it_is_complete():
 def test_windows_and_dates_are_told_by_the_first_and_the_last():
     assert span(["2011-01-04T08"]) == span(["2011-01-04T08"] * 2) == "2011-01-04T08"
     assert span(["2011-01-05", "2011-01-04", "2011-01-06"]) == "2011-01-04 to 2011-01-06"
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (12_345_678, "12.3 MB"),
+        (5 * 10**12, "5000.0 GB"),
+    ],
+)
+def test_a_size_is_told_in_the_unit_that_fits(size, told):
+    assert _size(size) == told
 
 
 # --- Scope ---
