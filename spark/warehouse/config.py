@@ -100,6 +100,7 @@ class Config:
     keep_snapshots_days: int
     keep_resolved_days: int
     target_file_bytes: int
+    error_share: float
     run_id: str
     failpoint: str
 
@@ -176,7 +177,8 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
         keep_snapshots_days=rule("maintenance.keep_snapshots_days", _whole_number),
         keep_resolved_days=rule("maintenance.keep_resolved_days", _whole_number),
         target_file_bytes=rule("maintenance.target_file_bytes", _whole_number),
-        run_id=variable("WAREHOUSE_RUN_ID", _identifier, ""),
+        error_share=rule("report.error_share", _share),
+        run_id=variable("WAREHOUSE_RUN_ID", identifier, ""),
         failpoint=environment.get("WAREHOUSE_FAILPOINT", ""),
     )
 
@@ -235,7 +237,8 @@ def _secret(path: str) -> str:
     return Path(path).read_text(encoding="utf-8").strip() if path else ""
 
 
-def _identifier(text: str) -> str:
+def identifier(text: str) -> str:
+    """What a run can be called. Raises ValueError."""
     if not re.fullmatch(r"[\w.:-]{0,100}", text, re.ASCII):
         raise ValueError(f"{text!r} is not up to 100 letters, digits and .:_-")
     return text
@@ -301,6 +304,13 @@ def _positive(value: object) -> float:
     if not 0 < number < math.inf:
         raise ValueError(f"{value} is not a number greater than 0")
     return number
+
+
+def _share(value: object) -> float:
+    share = float(str(value))
+    if not 0 <= share <= 1:
+        raise ValueError(f"{value} is not a share between 0 and 1")
+    return share
 
 
 def _certificates(path: str | None) -> str | None:

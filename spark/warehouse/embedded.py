@@ -103,6 +103,11 @@ def stop_gold(home: Path) -> bool:
         return True
 
 
+def is_made(home: Path) -> bool:
+    """Whether this home has a server, running or not."""
+    return (home / "postgres" / "data" / "PG_VERSION").exists()
+
+
 @dataclass(frozen=True)
 class _Postmaster:
     """What postmaster.pid says of a server that lives; pid 0 where none does."""

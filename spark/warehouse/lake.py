@@ -1,6 +1,7 @@
 """The Iceberg tables: where they stand, what changed between two snapshots, MERGE."""
 
 import zlib
+from datetime import datetime
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -121,8 +122,24 @@ def overwrite(spark: SparkSession, table: str, rows: DataFrame | None) -> None:
 
 def row_count(spark: SparkSession, table: str) -> int:
     """The rows of a table, from its metadata."""
+    return _total(spark, table, "records")
+
+
+def file_count(spark: SparkSession, table: str) -> int:
+    """The data files of a table, from its metadata."""
+    return _total(spark, table, "data-files")
+
+
+def _total(spark: SparkSession, table: str, what: str) -> int:
     snapshot = _iceberg(spark, table).currentSnapshot()
-    return 0 if snapshot is None else int(snapshot.summary().get("total-records"))
+    return 0 if snapshot is None else int(snapshot.summary().get(f"total-{what}"))
+
+
+def snapshots_before(spark: SparkSession, table: str, instant: datetime) -> int:
+    """How many snapshots of a table are older, the newest left out."""
+    iceberg = _iceberg(spark, table)
+    times = [snapshot.timestampMillis() / 1000 for snapshot in iceberg.snapshots()]
+    return sum(time < instant.timestamp() for time in sorted(times)[:-1])
 
 
 def release(spark: SparkSession) -> None:

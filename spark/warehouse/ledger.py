@@ -15,13 +15,15 @@ from psycopg2.extras import Json
 from warehouse.errors import WarehouseError
 from warehouse.session import Context
 
+NOTHING = "nothing pending"
+
 
 @dataclass
 class Outcome:
-    """What a job did, in one line; `rejected` inputs or `delayed` mails make the exit code 3."""
+    """What a job did (or, in a dry run, would find), in one line; `rejected` inputs or `delayed` mails: exit code 3."""
 
     job: str
-    line: str = "nothing pending"
+    line: str = NOTHING
     rejected: int = 0
     numbers: dict[str, Any] = field(default_factory=dict)
     delayed: int = 0
