@@ -42,7 +42,7 @@ case ${1:-} in
   down)
     if [ $# -gt 2 ] || [[ ${2:-} != @(|--volumes) ]]; then usage; fi
     if [ "${2:-}" = --volumes ]; then
-      printf 'This deletes HDFS, the metastore, Gold and the back-ups with all that is in them. Type yes to go on: ' >&2
+      printf 'This deletes HDFS, the metastore and Gold with all that is in them. Type yes to go on: ' >&2
       read -r answer || true
       [ "${answer:-}" = yes ] || { echo "stack: not confirmed, nothing was changed" >&2; exit 2; }
     fi

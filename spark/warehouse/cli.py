@@ -146,11 +146,11 @@ def _parser() -> argparse.ArgumentParser:
     with_options(command("maintain", _maintain, "compact files, expire snapshots, archive resolved cases"))
     added = command("backup", _backup, "dump Gold and the lake's catalog, while no job writes")
     added.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
-    with_options(added)
+    added.add_argument("--json", action="store_true", help="print JSON for scripts")
     added = command("restore", _restore, "put Gold and the lake's catalog back to where they were; asks first")
     added.add_argument("backup", help="the name of its folder, or latest")
     added.add_argument("--gold-only", action="store_true", help="leave the lake as it is: Gold follows it anew")
-    with_options(added)
+    added.add_argument("--json", action="store_true", help="print JSON for scripts")
     command("stop", _stop, "stop the Gold server of the embedded home")
     return parser
 
