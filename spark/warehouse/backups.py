@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -60,7 +60,7 @@ class Database:
 
     title: str
     dump: str
-    url: str
+    url: str = field(repr=False)  # with its password
 
     @property
     def name(self) -> str:

@@ -31,7 +31,7 @@ select
 _LEDGER = """
 update ops.etl_runs set status = 'DONE', finished_at = %(taken_at)s where job = 'backup' and run_id = %(made_by)s;
 insert into ops.etl_runs (run_id, job, status, finished_at, detail)
-values (%(run_id)s, 'restore', 'DONE', clock_timestamp(), %(detail)s)
+values (%(run_id)s, 'restore', 'DONE', clock_timestamp(), %(detail)s) on conflict do nothing
 """
 
 
