@@ -18,12 +18,13 @@ def run(context: Context, reset: bool = False) -> Outcome:
         lake.drop(context.spark)
         gold.drop(context)
     gold.create(context)
-    lake.create(context.spark)
+    found = lake.create(context.spark)
     for source in context.config.sources:
         lake.make_folder(context.spark, f"{context.config.landing_uri}/{source}")
     ledger.move_watermark(context.gold, "init", fingerprint())
     monitor.follow_rules(context)
-    return Outcome("init", "dropped and created" if reset else "created or upgraded")
+    line = "dropped and created" if reset else "created or upgraded"
+    return Outcome("init", f"{line}; the catalog had lost {', '.join(found)}, and has them again" if found else line)
 
 
 def pending(context: Context, reset: bool = False) -> Outcome:

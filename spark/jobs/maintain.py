@@ -86,6 +86,7 @@ def _expire(context: Context, table: str, followers: Sequence[str]) -> int:
         )
         if needed is not None and needed[0] is not None:
             before = min(before, datetime.fromtimestamp(needed[0] / 1000, UTC))
+    lake.forget_lost_snapshots(context.spark, table)
     row = context.spark.sql(
         f"call {CATALOG}.system.expire_snapshots(table => '{table}',"
         f" older_than => timestamp '{before:%Y-%m-%d %H:%M:%S.%f}', retain_last => 1)"

@@ -24,6 +24,7 @@ from pyspark.errors import (
 )
 
 from jobs import (
+    backup,
     build_star_schema,
     detect_anomalies,
     ingest_countries,
@@ -35,7 +36,7 @@ from jobs import (
     refresh_baselines,
     send_alerts,
 )
-from warehouse import cases, embedded, gold, landing, monitor, report, stewards
+from warehouse import backups, cases, embedded, gold, landing, monitor, report, restore, stewards
 from warehouse.config import identifier, load
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.faults import explain
@@ -157,6 +158,11 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("query")
     with_json(added)
     with_options(command("maintain", _maintain, "compact files, expire snapshots, archive resolved cases"))
+    with_options(command("backup", _backup, "dump Gold and the lake's catalog, while no job writes"))
+    added = command("restore", _restore, "put Gold and the lake's catalog back to where they were; asks first")
+    added.add_argument("backup", help="the name of its folder, or latest")
+    added.add_argument("--gold-only", action="store_true", help="leave the lake as it is: Gold follows it anew")
+    with_json(added)
     command("stop", _stop, "stop the Gold server of the embedded home")
     return parser
 
@@ -392,6 +398,26 @@ def _sql(context: Context, options: Any) -> int:
 
 def _maintain(context: Context, options: Any) -> int:
     return _do(context, options, maintain)
+
+
+def _backup(context: Context, options: Any) -> int:
+    return _do(context, options, backup)
+
+
+def _restore(context: Context, options: Any) -> int:
+    chosen = backups.find(context, options.backup)
+    restore.check(context, chosen, options.gold_only)
+    database = backups.gold_database(context).name
+    context.say(
+        f"This puts Gold{'' if options.gold_only else ' and the lake'} back to {chosen.taken_at:%Y-%m-%d %H:%M:%S} UTC,"
+        " ends every session, and sends mails again that were sent since."
+    )
+    for lost in restore.losses(context, chosen, options.gold_only):
+        context.say(f"Lost for good: {lost}.")
+    print(f"Type the name of the database ({database}) to go on: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != database:
+        raise UsageError("not confirmed, nothing was changed")
+    return _report(options, [restore.run(context, chosen, options.gold_only)])
 
 
 def _stop(context: Context, options: Any) -> int:

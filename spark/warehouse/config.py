@@ -78,7 +78,8 @@ class Sla:
 class Config:
     """Everything that a run depends on besides its data.
 
-    `gold_url` and `gold_admin_url` are None in the embedded home, whose server is started on demand.
+    `gold_url` and `gold_admin_url` are None in the embedded home, whose server is started on demand. `metastore_url` is
+    the database behind the Hive metastore, where there is one. `backups` is a folder, in which `backups_kept` stay.
     `run_id` is what a scheduler, or scripts/submit.sh, calls this run; empty where nobody did.
     `failpoint` names a place in the code at which tests end the run, `spark` extra Spark settings.
     """
@@ -88,6 +89,9 @@ class Config:
     sources: Mapping[str, Source]
     gold_url: str | None
     gold_admin_url: str | None
+    metastore_url: str | None
+    backups: Path
+    backups_kept: int
     timezone: ZoneInfo
     spark_master: str
     spark: Mapping[str, str]
@@ -130,20 +134,23 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
 
     home = variable("WAREHOUSE_HOME", _folder, directory / ".warehouse")
 
-    def gold(prefix: str, default: str | None) -> str | None:
+    def database(prefix: str, default: str | None) -> str | None:
         """A URL, and its password where that is in a file of its own, as secrets of containers are."""
         url = variable(f"{prefix}_URL", _postgres_url, default)
         password = variable(f"{prefix}_PASSWORD_FILE", _secret, "")
         return _with_password(url, password) if url and password else url
 
-    gold_url = gold("GOLD", None)
+    gold_url = database("GOLD", None)
     sources = {name: rule(f"sources.{name}", partial(_source, name)) for name in SOURCES}
     return Config(
         home=home,
         landing_uri=(environment.get("LANDING_URI") or f"file://{home}/landing").rstrip("/"),
         sources=sources,
         gold_url=gold_url,
-        gold_admin_url=gold("GOLD_ADMIN", gold_url),
+        gold_admin_url=database("GOLD_ADMIN", gold_url),
+        metastore_url=database("METASTORE_DB", None),
+        backups=variable("WAREHOUSE_BACKUPS", _folder, home / "backups"),
+        backups_kept=rule("backup.keep", _whole_number),
         timezone=variable("WAREHOUSE_TIMEZONE", ZoneInfo, "Europe/London"),
         spark_master=environment.get("SPARK_MASTER") or "local[*]",
         spark=(rule("spark", _texts) if "spark" in rules else {})

@@ -38,9 +38,14 @@ def create(context: Context) -> None:
     """Create or upgrade Gold: its database, what is in it, and the login of the jobs."""
     create_databases(context)
     with closing(context.connect(admin=True)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute("select pg_advisory_xact_lock(hashtext('warehouse'), hashtext('init'))")
-        cursor.execute(script("init_gold.sql"))
-        _set_password(context, cursor)
+        upgrade(context, cursor)
+
+
+def upgrade(context: Context, cursor: Cursor) -> None:
+    """Make the database that an administrator is connected to what this version's Gold is; the caller commits."""
+    cursor.execute("select pg_advisory_xact_lock(hashtext('warehouse'), hashtext('init'))")
+    cursor.execute(script("init_gold.sql"))
+    _set_password(context, cursor)
 
 
 def drop(context: Context) -> None:

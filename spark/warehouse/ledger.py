@@ -103,10 +103,10 @@ def _fail(gold: Connection, run_id: str, name: str, error: Exception) -> None:
 
 
 @contextmanager
-def alone(context: Context, name: str) -> Iterator[None]:
-    """Hold a job's lock for what only looks at what the job would do: no ledger line."""
-    with _locks(context, name, {name}):
-        yield
+def alone(context: Context, name: str, apart_from: Sequence[str] = ()) -> Iterator[Connection]:
+    """Hold a job's lock, as `job` does, for what has no ledger line; the connection that holds it."""
+    with _locks(context, name, {name, *apart_from}) as locks:
+        yield locks
 
 
 _HOLDER = """

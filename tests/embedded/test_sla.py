@@ -528,6 +528,7 @@ def test_pipeline_health_tells_runs_and_backlog_a_line_a_job(ledger):
         ("detect", *never, "facts to score", 11, ago[2], None, None, None, None),
         ("alerts", *never, "mails to send", 1, ago[1], None, None, None, None),
         ("maintain", *never, None, None, None, None, None, None, None),
+        ("backup", *never, None, None, None, None, None, None, None),
     ]  # fmt: skip
 
 
