@@ -281,7 +281,7 @@ def looking(monkeypatch) -> list[str]:
     monkeypatch.setattr(cli, "_ready", lambda _: pytest.fail("it was set up"))
     monkeypatch.setattr(cli, "_only_look", lambda _: asked.append("only look"))
     modules = [module for name, module in vars(cli).items() if getattr(module, "__name__", "").startswith("jobs.")]
-    assert len(modules) == 10
+    assert len(modules) == 11
     for module in modules:
         name = module.__name__.removeprefix("jobs.")
         monkeypatch.setattr(module, "run", lambda *_: pytest.fail("a job ran"))
@@ -304,6 +304,7 @@ def looking(monkeypatch) -> list[str]:
         ("detect", "detect_anomalies"),
         ("alerts", "send_alerts"),
         ("maintain", "maintain"),
+        ("backup", "backup"),
     ],
 )
 def test_a_dry_run_asks_the_job_what_is_pending_and_does_nothing(capsys, looking, command, asked):
