@@ -40,7 +40,7 @@ class Feed:
 
 def run(context: Context, rebuild: bool = False) -> Outcome:
     with ledger.job(context, "star", apart_from=["gold"]) as outcome:
-        if rebuild or _is_strange(context):
+        if _is_strange(context) or rebuild:
             _start_anew(context)
         feed = _feed(context)
         changed = {
