@@ -42,7 +42,8 @@ def drop(spark: SparkSession) -> None:
     """Drop Bronze and the star schema and clean up their folders, whatever is gone and whatever is left."""
     for namespace, tables in TABLES.items():
         for table in tables:
-            _catalog(spark).dropTable(_identifier(spark, f"{namespace}.{table}"), True)
+            # the files go with the folder: Iceberg itself stumbles over what a restored table's history has lost
+            _catalog(spark).dropTable(_identifier(spark, f"{namespace}.{table}"), False)
             for folder in _folders(spark, f"{namespace}.{table}"):
                 delete_folder(spark, folder)
 
