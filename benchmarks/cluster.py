@@ -19,7 +19,7 @@ UNITS = {"B": 1 / (1 << 20), "KiB": 1 / (1 << 10), "MiB": 1, "GiB": 1 << 10}
 
 
 def main() -> None:
-    os.environ["COMPOSE_PROJECT_NAME"] = "warehouse-bench"
+    os.environ |= {"COMPOSE_PROJECT_NAME": "warehouse-bench", "COMPOSE_PROFILES": ""}  # without Jenkins
     steps = {}
     try:
         script("stack.sh", "down", "--volumes", stdin="yes\n")

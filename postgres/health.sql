@@ -3,7 +3,7 @@ create or replace view bi.pipeline_health as
 with jobs (place, job) as (
     values
     (1, 'ingest products'), (2, 'ingest countries'), (3, 'ingest transactions'), (4, 'gold'), (5, 'star'),
-    (6, 'baselines'), (7, 'detect'), (8, 'alerts'), (9, 'maintain')
+    (6, 'baselines'), (7, 'detect'), (8, 'alerts'), (9, 'maintain'), (10, 'backup')
 ),
 
 recent as (

@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -e .env ] || { cp .env.example .env && echo "env: made .env"; }
 mkdir -p -m 700 secrets
-for name in metastore_db_password gold_admin_password gold_etl_password; do
+for name in metastore_db_password gold_admin_password gold_etl_password \
+  jenkins_admin_password jenkins_operator_password jenkins_viewer_password; do
   [ -s "secrets/$name" ] && continue
   head -c 24 /dev/urandom | base64 | tr -d '\n' | tr '+/' '-_' >"secrets/.$name"
   chmod 444 "secrets/.$name" # for the container's own user; the folder keeps everybody else out

@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# Score what was loaded since, and open cases: [--json]
+# Score what was loaded since, and open cases: [--dry-run] [--json]
 exec "$(dirname "$0")/submit.sh" detect_anomalies "$@"

@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# Facts, errors and re-decisions in Gold: [--until T] [--json]
+# Facts, errors and re-decisions in Gold: [--from T] [--until T] [--dry-run] [--json]
 exec "$(dirname "$0")/submit.sh" postgres_load_fact "$@"

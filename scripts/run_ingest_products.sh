@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# Load every pending product snapshot: [--until T] [--replace] [--json]
+# Load every pending product snapshot: [--from T] [--until T] [--replace] [--dry-run] [--json]
 exec "$(dirname "$0")/submit.sh" ingest_products "$@"

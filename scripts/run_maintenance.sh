@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# Compact files, expire snapshots, archive resolved cases: [--json]
+# Compact files, expire snapshots, archive resolved cases: [--dry-run] [--json]
 exec "$(dirname "$0")/submit.sh" maintain "$@"

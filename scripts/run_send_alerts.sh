@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# Tell the stewards of new cases by mail: [--json]
+# Tell the stewards of new cases by mail: [--dry-run] [--json]
 exec "$(dirname "$0")/submit.sh" send_alerts "$@"

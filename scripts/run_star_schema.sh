@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# Bring the star schema up to date: [--rebuild] [--json]
+# Bring the star schema up to date: [--rebuild] [--dry-run] [--json]
 exec "$(dirname "$0")/submit.sh" build_star_schema "$@"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(PROJECT / "tests"), str(PROJECT / "tests" / "properties"), str(PROJECT)]
+sys.path[:0] = [str(PROJECT / folder) for folder in ("tests", "tests/properties", "tests/jenkins", "")]
 
 from harness import Home, Warehouse  # noqa: E402 - needs the path
 

@@ -58,7 +58,9 @@ class Home:
             "WAREHOUSE_LOCK_WAIT": "1",
             # many small frames: compiling their plans costs more than it gains
             "WAREHOUSE_SPARK_OPTIONS": "spark.sql.shuffle.partitions=2 spark.driver.memory=2g"
-            " spark.sql.codegen.wholeStage=false spark.sql.codegen.factoryMode=NO_CODEGEN",
+            " spark.sql.codegen.wholeStage=false spark.sql.codegen.factoryMode=NO_CODEGEN"
+            # a restore ends the session's connections to its catalog
+            " spark.sql.catalog.lake.retryable_status_codes=57P01",
         }
         self.config = replace(load(environment, folder), spark_master="local[2]")
         self._spark: Any = None

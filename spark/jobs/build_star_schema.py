@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from warehouse import gold, lake, ledger
 from warehouse.errors import WarehouseError
-from warehouse.ledger import Outcome
+from warehouse.ledger import NOTHING, Outcome, counted
 from warehouse.rules import scd, star
 from warehouse.session import Context
 
@@ -40,8 +40,7 @@ class Feed:
 
 def run(context: Context, rebuild: bool = False) -> Outcome:
     with ledger.job(context, "star", apart_from=["gold"]) as outcome:
-        tables = lake.identity(context.spark, lake.STAR)
-        if rebuild or tables is None or tables != ledger.watermark(context.gold, "star.tables"):
+        if _is_strange(context) or rebuild:
             _start_anew(context)
         feed = _feed(context)
         changed = {
@@ -60,6 +59,34 @@ def run(context: Context, rebuild: bool = False) -> Outcome:
     return outcome
 
 
+def pending(context: Context, rebuild: bool = False) -> Outcome:
+    feed = _feed(context)
+    behind = [table for table in ("products", "countries") if _bronze(context, table)]
+    anew = rebuild or _is_strange(context)
+    told = []
+    if anew:
+        told.append(f"to be made anew from {counted(_facts_in_gold(context), 'fact')} in Gold")
+    elif feed.settles:
+        told.append(f"{counted(len(feed.settles), 'settle')} pending ({counted(feed.facts, 'fact')} written,")
+        told[-1] += f" {feed.stale} changed or gone)"
+    if behind:
+        told.append(f"{' and '.join(behind)} changed")
+    numbers = {
+        "anew": anew,
+        "settles": len(feed.settles),
+        "facts": feed.facts,
+        "stale": feed.stale,
+        "changed": behind,
+    }
+    return Outcome("star", "; ".join(told) or NOTHING, numbers=numbers)
+
+
+def _is_strange(context: Context) -> bool:
+    """Whether Gold did not fill these very tables: they, or Gold itself, were made anew since."""
+    tables = lake.identity(context.spark, lake.STAR)
+    return tables is None or tables != ledger.watermark(context.gold, "star.tables")
+
+
 def _feed(context: Context) -> Feed:
     with context.gold.cursor() as cursor:
         cursor.execute("select loaded_at, facts from ops.star_feed order by loaded_at")
@@ -73,10 +100,7 @@ def _feed(context: Context) -> Feed:
 
 
 def _start_anew(context: Context) -> None:
-    """Empty what follows Gold, and let all of Gold be new to it.
-
-    On demand, and where Gold did not fill these very tables: they, or Gold itself, were made anew since.
-    """
+    """Empty what follows Gold, and let all of Gold be new to it."""
     with context.gold.cursor() as cursor:  # before the tables are touched, so that a run cut short here starts anew
         cursor.execute("delete from ops.watermarks where name like 'star.%'")
     context.gold.commit()
@@ -96,10 +120,10 @@ def _start_anew(context: Context) -> None:
 def _follow_bronze(context: Context, table: str, key: str) -> int:
     """Bring a dimension, in the star and in Gold, to where its Bronze table stands; rows changed."""
     spark, source, dimension = context.spark, f"{lake.BRONZE}.{table}", f"dim_{table}"
-    now = lake.snapshot_id(spark, source)
-    since = ledger.watermark(context.gold, f"star.{table}")
-    if now is None or now == since:
+    snapshots = _bronze(context, table)
+    if snapshots is None:
         return 0
+    since, now = snapshots
 
     def keyed(rows: DataFrame) -> DataFrame:
         return rows if key in rows.columns else rows.withColumn(key, star.country_sk())
@@ -112,6 +136,13 @@ def _follow_bronze(context: Context, table: str, key: str) -> int:
         changed = _bring(context, dimension, key, scd.differences(rows, held, key), whole=rows)
     ledger.move_watermark(context.gold, f"star.{table}", now)
     return changed
+
+
+def _bronze(context: Context, table: str) -> tuple[int | None, int] | None:
+    """The snapshots from and to which a dimension has to follow its Bronze table; None: it has."""
+    now = lake.snapshot_id(context.spark, f"{lake.BRONZE}.{table}")
+    since = ledger.watermark(context.gold, f"star.{table}")
+    return None if now is None or now == since else (since, now)
 
 
 def _customers(context: Context, feed: Feed) -> int:

@@ -4,7 +4,8 @@ from datetime import date, datetime, time
 
 from jobs import refresh_baselines
 from warehouse import gold, ledger
-from warehouse.ledger import Outcome, counted
+from warehouse.landing import span
+from warehouse.ledger import NOTHING, Outcome, counted
 from warehouse.rules.anomalies import SCORE, TIERS
 from warehouse.session import Context
 
@@ -28,6 +29,20 @@ def run(context: Context) -> Outcome:
     return outcome
 
 
+def pending(context: Context) -> Outcome:
+    months = {month: sales for month in _months(context) if (sales := _count(context, _waiting(context, month)))}
+    with context.gold.cursor() as cursor:
+        cursor.execute("select count(*) from ops.baseline_due")
+        (due,) = cursor.fetchone() or (0,)
+    told = []
+    if months:
+        within = span([f"{month:%Y-%m}" for month in months])
+        told.append(f"{counted(sum(months.values()), 'sale')} pending ({within})")
+    if due:
+        told.append(f"{counted(due, 'baseline')} to make anew after verdicts")
+    return Outcome("detect", "; ".join(told) or NOTHING, numbers={"sales": sum(months.values()), "baselines": due})
+
+
 def _months(context: Context) -> list[date]:
     with context.gold.cursor() as cursor:
         cursor.execute("select distinct month from ops.score_feed order by month")
@@ -46,23 +61,35 @@ def _refresh_if_due(context: Context, month: date) -> int:
     return refreshed
 
 
-def _score(context: Context, month: date) -> dict[str, int]:
-    """Score the sales of a month that wait for it; how many, and how many in each tier, once the caller commits."""
+def _waiting(context: Context, month: date) -> str:
+    """The sales of a month that wait to be scored, as the part of a query from `from` on, with constants as bounds."""
     with context.gold.cursor() as cursor:
         cursor.execute("select min(loaded_at), max(loaded_at) from ops.score_feed where month = %s", (month,))
         first, last = cursor.fetchone() or (None, None)
-        waiting = f"""
-            from fact_transactions as f
-            where
-                f.loaded_at between '{first}'::timestamptz and '{last}'::timestamptz and f.quantity > 0
-                and f.invoice_date >= '{month}'::date and f.invoice_date < '{month}'::date + interval '1 month'
-                and not exists (
-                    select from ops.score_known as k
-                    where k.transaction_id = f.transaction_id and k.loaded_at = f.loaded_at
-                )
-            """
+    return f"""
+        from fact_transactions as f
+        where
+            f.loaded_at between '{first}'::timestamptz and '{last}'::timestamptz and f.quantity > 0
+            and f.invoice_date >= '{month}'::date and f.invoice_date < '{month}'::date + interval '1 month'
+            and not exists (
+                select from ops.score_known as k
+                where k.transaction_id = f.transaction_id and k.loaded_at = f.loaded_at
+            )
+        """
+
+
+def _count(context: Context, waiting: str) -> int:
+    with context.gold.cursor() as cursor:
         cursor.execute(f"select count(*) {waiting}")
-        (scored,) = cursor.fetchone() or (0,)
+        (sales,) = cursor.fetchone() or (0,)
+    return int(sales)
+
+
+def _score(context: Context, month: date) -> dict[str, int]:
+    """Score the sales of a month that wait for it; how many, and how many in each tier, once the caller commits."""
+    waiting = _waiting(context, month)
+    scored = _count(context, waiting)
+    with context.gold.cursor() as cursor:
         sales = gold.query(context, f"select {', '.join(f'f.{column}' for column in SALE)} {waiting}")
         baselines = gold.query(context, "select * from product_baselines where is_current")
         flagged = context.config.anomaly_method.scores(refresh_baselines.with_category(context, sales), baselines)

@@ -31,6 +31,10 @@ def run(context: Context, scope: landing.Scope, replacing: bool = False) -> Outc
     return outcome
 
 
+def pending(context: Context, scope: landing.Scope, replacing: bool = False) -> Outcome:
+    return landing.would_load(context, context.config.sources["countries"], scope, replacing)
+
+
 def _derive(context: Context, source: Source, dates: list[date], late: bool) -> tuple[int, int]:
     """Bring the countries up to date with the snapshots of `dates`: (changed, values not applied)."""
     spark = context.spark

@@ -29,6 +29,10 @@ def run(context: Context, scope: landing.Scope, replacing: bool = False) -> Outc
     return outcome
 
 
+def pending(context: Context, scope: landing.Scope, replacing: bool = False) -> Outcome:
+    return landing.would_load(context, context.config.sources["products"], scope, replacing)
+
+
 def _derive(context: Context, source: Source, dates: list[date], late: bool) -> int:
     """Bring the versions up to date with the snapshots of `dates`; versions changed.
 

@@ -16,6 +16,10 @@ def run(context: Context, scope: landing.Scope, replacing: bool = False) -> Outc
     return outcome
 
 
+def pending(context: Context, scope: landing.Scope, replacing: bool = False) -> Outcome:
+    return landing.would_load(context, context.config.sources["transactions"], scope, replacing)
+
+
 def _bronze_rows(landed: DataFrame) -> DataFrame:
     """Every landed row as text; the whole record only of a row that does not parse, without its line end."""
     return facts.parse(facts.correct(landed)).select(

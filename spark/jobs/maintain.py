@@ -36,6 +36,29 @@ def run(context: Context) -> Outcome:
     return outcome
 
 
+def pending(context: Context) -> Outcome:
+    """What there is to look at. How much of it can go shows when it is done."""
+    tables = [f"{namespace}.{table}" for namespace, tables in lake.TABLES.items() for table in tables]
+    files = sum(lake.file_count(context.spark, table) for table in tables)
+    snapshots = sum(lake.snapshots_before(context.spark, table, _kept_from(context)) for table in tables)
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            "select count(*) from anomalies where status = 'RESOLVED' and reviewed_at < %s", (_archived_to(context),)
+        )
+        (cases,) = cursor.fetchone() or (0,)
+    line = f"{counted(files, 'file')} in {len(tables)} tables to look at,"
+    line += f" up to {counted(snapshots, 'snapshot')} to expire and {counted(cases, 'case')} to archive"
+    return Outcome("maintain", line, numbers={"files": files, "snapshots": snapshots, "cases": cases})
+
+
+def _kept_from(context: Context) -> datetime:
+    return context.clock() - timedelta(days=context.config.keep_snapshots_days)
+
+
+def _archived_to(context: Context) -> datetime:
+    return context.clock() - timedelta(days=context.config.keep_resolved_days)
+
+
 def _compact(context: Context, table: str, followers: Sequence[str]) -> int:
     """Rewrite small files; a job that has followed the table to here need not look at it again."""
     before = lake.snapshot_id(context.spark, table)
@@ -52,7 +75,7 @@ def _compact(context: Context, table: str, followers: Sequence[str]) -> int:
 
 def _expire(context: Context, table: str, followers: Sequence[str]) -> int:
     """Expire snapshots beyond the time that is kept, but none from which a job has yet to go on."""
-    before = context.clock() - timedelta(days=context.config.keep_snapshots_days)
+    before = _kept_from(context)
     marks = [mark for name in followers if (mark := ledger.watermark(context.gold, name)) is not None]
     if marks:
         needed = (
@@ -63,6 +86,7 @@ def _expire(context: Context, table: str, followers: Sequence[str]) -> int:
         )
         if needed is not None and needed[0] is not None:
             before = min(before, datetime.fromtimestamp(needed[0] / 1000, UTC))
+    lake.forget_lost_snapshots(context.spark, table)
     row = context.spark.sql(
         f"call {CATALOG}.system.expire_snapshots(table => '{table}',"
         f" older_than => timestamp '{before:%Y-%m-%d %H:%M:%S.%f}', retain_last => 1)"
@@ -72,9 +96,8 @@ def _expire(context: Context, table: str, followers: Sequence[str]) -> int:
 
 def _archive(context: Context) -> int:
     """Move cases out of the way that were resolved longer ago than they are kept; how many."""
-    before = context.clock() - timedelta(days=context.config.keep_resolved_days)
     with context.gold.cursor() as cursor:
-        cursor.execute("select ops.archive_cases(%s)", (before,))
+        cursor.execute("select ops.archive_cases(%s)", (_archived_to(context),))
         (archived,) = cursor.fetchone() or (0,)
     return int(archived)
 

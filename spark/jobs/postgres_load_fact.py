@@ -9,8 +9,8 @@ from pyspark.sql import functions as F
 
 from warehouse import gather, gold, ledger
 from warehouse.gold import Verdict
-from warehouse.landing import Scope, reconcile
-from warehouse.ledger import Outcome
+from warehouse.landing import Scope, is_unrecorded, reconcile, span
+from warehouse.ledger import NOTHING, Outcome, counted
 from warehouse.rules import facts
 from warehouse.session import Context
 
@@ -45,6 +45,31 @@ def run(context: Context, scope: Scope) -> Outcome:
         context.failpoint("before-gold-commit")
     context.failpoint("after-gold-commit")
     return outcome
+
+
+def pending(context: Context, scope: Scope) -> Outcome:
+    window = gather.unsettled(context.gold, scope)
+    changed = gather.reference(context).changed
+    due = gather.verdicts_due(context.gold)
+    told = []
+    if window.entries:
+        files = counted(len(window.entries), "file")
+        told.append(f"{files} pending ({counted(window.landed, 'row')}, {span(window.batches)})")
+    if changed:
+        told.append(f"what a change of {' and '.join(changed)} touches")
+    if due:
+        told.append(f"{counted(due, 'decision')} of stewards to judge")
+    if is_unrecorded(context, context.config.sources["transactions"]):
+        told.append("Bronze holds files of a run that was cut short, which are recorded first")
+    numbers = {
+        "files": len(window.entries),
+        "rows": window.landed,
+        "first": min(window.batches, default=None),
+        "last": max(window.batches, default=None),
+        "changed": changed,
+        "decisions": due,
+    }
+    return Outcome("gold", "; ".join(told) or NOTHING, numbers=numbers)
 
 
 def preview(context: Context, verdicts: Sequence[Verdict], errors: Sequence[int]) -> list[dict[str, Any]]:

@@ -15,16 +15,45 @@ from warehouse.session import Context
 STAGING = "new_baselines"
 
 
-def run(context: Context) -> Outcome:
+def run(context: Context, until: datetime | None = None) -> Outcome:
     with ledger.job(context, "baselines", apart_from=["gold", "detect"]) as outcome:
-        with context.gold.cursor() as cursor:
-            cursor.execute("select max(batch_id) from ops.landed_files where settled_run is not null")
-            (newest,) = cursor.fetchone() or (None,)
-        if newest is not None:
-            until = batch_end(newest).replace(tzinfo=None)
-            outcome.numbers["baselines"] = refresh(context, until)
-            outcome.line = f"{counted(outcome.numbers['baselines'], 'baseline')} by sales before {until:%Y-%m-%d %H:%M}"
+        end = _period_end(context, until)
+        if end is not None:
+            outcome.numbers["baselines"] = refresh(context, end)
+            outcome.line = f"{counted(outcome.numbers['baselines'], 'baseline')} by sales before {end:%Y-%m-%d %H:%M}"
     return outcome
+
+
+def pending(context: Context, until: datetime | None = None) -> Outcome:
+    end = _period_end(context, until)
+    if end is None:
+        return Outcome("baselines")
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            "select count(distinct stock_code) from fact_transactions"
+            " where quantity > 0 and invoice_date >= %s and invoice_date < %s",
+            (_period_start(context, end), end),
+        )
+        (products,) = cursor.fetchone() or (0,)
+    line = f"{counted(products, 'product')} pending (by sales before {end:%Y-%m-%d %H:%M})"
+    return Outcome("baselines", line, numbers={"products": products, "until": end})
+
+
+def _period_end(context: Context, until: datetime | None) -> datetime | None:
+    """Where the newest window that is settled ends, or before that `until`; None where nothing is settled (UTC).
+
+    A time to come would put off the refreshes that are due at the beginning of each month.
+    """
+    with context.gold.cursor() as cursor:
+        cursor.execute("select max(batch_id) from ops.landed_files where settled_run is not null")
+        (newest,) = cursor.fetchone() or (None,)
+    if newest is None:
+        return None
+    return min(filter(None, (until, batch_end(newest)))).replace(tzinfo=None)
+
+
+def _period_start(context: Context, end: datetime) -> datetime:
+    return end - timedelta(days=context.config.lookback_days)
 
 
 def refresh(context: Context, until: datetime) -> int:
@@ -62,7 +91,7 @@ def refresh_due(context: Context) -> int:
 
 def _bring(context: Context, until: datetime, condition: str, levels: Sequence[str] = ()) -> int:
     """New versions of the baselines of some products' sales; those on `levels` alone, where any is named."""
-    since = until - timedelta(days=context.config.lookback_days)
+    since = _period_start(context, until)
     sales = _sales(context, since, until, condition).persist()  # a method may pass over them more than once
     new = context.config.anomaly_method.baselines(sales)
     if levels:

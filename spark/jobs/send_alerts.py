@@ -3,17 +3,25 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from email.message import EmailMessage
 
 from warehouse import alerts, ledger
-from warehouse.ledger import Outcome, counted
+from warehouse.ledger import NOTHING, Outcome, counted
 from warehouse.session import Context
 
 CASES = """
 select anomaly_id, order_id, customer_id, country_id, invoice_date, quantity,
     coalesce(description, stock_code) as description, tier, z_score, explanation
 from anomaly_cases where mail_id = %s
+"""
+PENDING = """
+select
+    count(*), (
+        select count(*) from anomalies as a inner join ops.outbox as o on a.mail_id = o.mail_id where o.sent_at is null
+    ), count(*) filter (where m.attempts > 0), (array_agg(m.last_error) filter (where m.attempts > 0))[1],
+    exists (select from ops.outbox where kind = 'digest' and run_id = %s)
+from ops.outbox as m where m.sent_at is null
 """
 BY_AGE = """
 select
@@ -46,12 +54,35 @@ def run(context: Context) -> Outcome:
     return outcome
 
 
+def pending(context: Context) -> Outcome:
+    day = _digest_day(context)
+    with context.gold.cursor() as cursor:
+        cursor.execute(PENDING, (f"digest of {day}",))
+        mails, cases, delayed, problem, digest_written = cursor.fetchone() or (0, 0, 0, None, False)
+    digest = day is not None and not digest_written
+    told = []
+    if mails:
+        told.append(f"{counted(mails, 'mail')} pending ({counted(cases, 'case')} to tell")
+        told[-1] += f", {delayed} delayed: {problem})" if delayed else ")"
+    if digest:
+        told.append(f"the digest of {day} to write")
+    numbers = {"mails": mails, "cases": cases, "delayed": delayed, "digest": digest}
+    return Outcome("alerts", "; ".join(told) or NOTHING, numbers=numbers)
+
+
+def _digest_day(context: Context) -> date | None:
+    """The newest day of the week that the settings name for digests; None for no digests."""
+    if context.config.mail.digest is None:
+        return None
+    today = context.clock().astimezone(context.config.timezone).date()
+    return today - timedelta(days=(today.weekday() - context.config.mail.digest) % 7)
+
+
 def _write_digest(context: Context) -> None:
     """Once a week, from the day that the settings name, a mail about what is still open."""
-    today = context.clock().astimezone(context.config.timezone).date()
-    if context.config.mail.digest is None:
+    day = _digest_day(context)
+    if day is None:
         return
-    day = today - timedelta(days=(today.weekday() - context.config.mail.digest) % 7)
     with context.gold.cursor() as cursor:
         cursor.execute(
             "insert into ops.outbox (kind, run_id) values ('digest', %s)"

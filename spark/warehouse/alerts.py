@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import css_inline
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from warehouse.config import Mail
+from warehouse.rendering import one_line, rendered
 
-TEMPLATES = Path(__file__).with_name("templates")
 TIMEOUT = 30  # seconds, for each answer of the mail server
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _LONGEST_SUBJECT = 150
 _SEVEN_BITS = SMTP.clone(cte_type="7bit")
 
@@ -103,30 +101,13 @@ def _message(
     message = EmailMessage(policy=_SEVEN_BITS)
     message["Message-ID"] = f"<{name}-{written_at:%Y%m%d%H%M%S%f}@{mail.sender.rpartition('@')[2]}>"
     message["Date"] = format_datetime(written_at)
-    message["Subject"] = _one_line(subject)[:_LONGEST_SUBJECT]
+    message["Subject"] = one_line(subject)[:_LONGEST_SUBJECT]
     message["From"] = Address("Warehouse", addr_spec=mail.sender)
     message["To"] = ", ".join(mail.recipients)
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(_rendered(f"{template}.txt", told))
-    message.add_alternative(css_inline.inline(_rendered(f"{template}.html", told)), subtype="html")
+    message.set_content(rendered(f"{template}.txt", told))
+    message.add_alternative(css_inline.inline(rendered(f"{template}.html", told)), subtype="html")
     return message
-
-
-def _one_line(text: str) -> str:
-    """Text from data in one line: no line break or other control character can end a header or begin a line."""
-    return _CONTROL.sub(" ", text).strip()
-
-
-def _rendered(template: str, told: dict[str, Any]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=template.endswith(".html"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["one_line"] = _one_line
-    return environment.get_template(template).render(**told)
 
 
 def send(mail: Mail, message: EmailMessage, recipients: Sequence[str]) -> tuple[list[str], str, bool]:
@@ -176,11 +157,11 @@ def _for_good(error: Exception) -> bool:
 def _told(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
         return f"{error.smtp_code} {_text(error.smtp_error)}"
-    return _one_line(str(error)) or type(error).__name__
+    return one_line(str(error)) or type(error).__name__
 
 
 def _text(said: bytes | str) -> str:
-    return _one_line(said.decode(errors="replace") if isinstance(said, bytes) else said)
+    return one_line(said.decode(errors="replace") if isinstance(said, bytes) else said)
 
 
 def write(folder: Path, message: EmailMessage) -> None:

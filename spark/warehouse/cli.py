@@ -7,8 +7,9 @@ import sys
 from calendar import monthrange
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psycopg2
@@ -23,6 +24,7 @@ from pyspark.errors import (
 )
 
 from jobs import (
+    backup,
     build_star_schema,
     detect_anomalies,
     ingest_countries,
@@ -34,19 +36,15 @@ from jobs import (
     refresh_baselines,
     send_alerts,
 )
-from warehouse import cases, embedded, gold, landing, monitor, stewards
-from warehouse.config import load
+from warehouse import backups, cases, embedded, gold, landing, monitor, report, restore, stewards
+from warehouse.config import identifier, load
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.faults import explain
 from warehouse.landing import Scope
-from warehouse.ledger import Outcome
+from warehouse.ledger import NOTHING, Outcome
 from warehouse.session import Context, new_run_id
 
-INGEST = {
-    "products": ingest_products.run,
-    "countries": ingest_countries.run,
-    "transactions": ingest_transactions.run,
-}
+INGEST = {"products": ingest_products, "countries": ingest_countries, "transactions": ingest_transactions}
 
 QUERY_ERRORS = (AnalysisException, ParseException, ArithmeticException, DateTimeException, NumberFormatException)
 
@@ -99,8 +97,18 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=run)
         return added
 
-    def with_options(added: argparse.ArgumentParser, until: bool = False, replace: bool = False) -> None:
-        if until:
+    def with_json(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--json", action="store_true", help="print JSON for scripts")
+
+    def with_options(added: argparse.ArgumentParser, scope: bool = False, replace: bool = False) -> None:
+        if scope:
+            added.add_argument(
+                "--from",
+                dest="since",
+                type=_instant,
+                metavar="T",
+                help="only files whose window, or whose snapshot date, begins at T or later (UTC)",
+            )
             added.add_argument(
                 "--until",
                 type=_instant,
@@ -111,38 +119,50 @@ def _parser() -> argparse.ArgumentParser:
             added.add_argument(
                 "--replace", action="store_true", help="let a loaded file whose bytes have changed take its own place"
             )
-        added.add_argument("--json", action="store_true", help="print JSON for scripts")
+        added.add_argument("--dry-run", action="store_true", help="say what is pending, and change nothing")
+        with_json(added)
 
     added = command("init", _init, "create or upgrade Bronze, star and Gold")
     added.add_argument("--reset", action="store_true", help="destroy all that is there first")
+    with_options(added)
     added = command("ingest", _ingest, "load every pending file of a source")
     added.add_argument("source", choices=list(INGEST))
-    with_options(added, until=True, replace=True)
+    with_options(added, scope=True, replace=True)
     added = command("gold", _gold, "facts, errors, re-decisions")
-    with_options(added, until=True)
+    with_options(added, scope=True)
     added = command("star", _star, "bring the star schema up to date")
     added.add_argument("--rebuild", action="store_true", help="make it anew from Gold")
     with_options(added)
-    with_options(command("baselines", _baselines, "refresh what is typical of each product, by all sales until now"))
+    added = command("baselines", _baselines, "refresh what is typical of each product, by all sales until now")
+    added.add_argument("--until", type=_instant, metavar="T", help="by sales before T (UTC)")
+    with_options(added)
     with_options(command("detect", _detect, "score what was loaded since, and open cases"))
     with_options(command("alerts", _alerts, "tell the stewards of new cases by mail"))
     cases.add_case_commands(command("anomalies", _of_stewards, "unusual orders: look at the cases, give verdicts"))
     stewards.add_error_commands(command("errors", _of_stewards, "rows in error: look at them, correct or discard them"))
     added = command("run", _run, "everything pending, in order, in one session")
-    with_options(added, until=True, replace=True)
+    with_options(added, scope=True, replace=True)
     added = command("backfill", _backfill, "what landed from one day to another, month by month")
     added.add_argument("--from", dest="first", type=_day, required=True, metavar="D", help="first day (UTC)")
     added.add_argument("--to", dest="last", type=_day, required=True, metavar="D", help="last day (UTC)")
-    with_options(added)
-    with_options(command("status", _status, "runs, freshness, SLA and backlog; exit code 1 where the SLA was missed"))
+    with_json(added)
+    with_json(command("status", _status, "runs, freshness, SLA and backlog; exit code 1 where the SLA was missed"))
     added = command("sla", _sla, "which views are fresh; exit code 1 where the SLA was missed")
     added.add_argument("--at", type=_instant, metavar="T", help="as it was known then (UTC; default: now)")
-    with_options(added)
+    with_json(added)
+    added = command("report", _report_run, "a run's summary and checks, as files for a scheduler's pages")
+    added.add_argument("run_id", type=_run_id, metavar="RUN_ID", help="WAREHOUSE_RUN_ID of the run")
+    added.add_argument("--into", type=Path, required=True, metavar="FOLDER", help="gets summary.html and checks.xml")
     command("gold-url", _gold_url, "print how to connect to Gold")
     added = command("sql", _sql, "one query on the lake")
     added.add_argument("query")
-    with_options(added)
+    with_json(added)
     with_options(command("maintain", _maintain, "compact files, expire snapshots, archive resolved cases"))
+    with_options(command("backup", _backup, "dump Gold and the lake's catalog, while no job writes"))
+    added = command("restore", _restore, "put Gold and the lake's catalog back to where they were; asks first")
+    added.add_argument("backup", help="the name of its folder, or latest")
+    added.add_argument("--gold-only", action="store_true", help="leave the lake as it is: Gold follows it anew")
+    with_json(added)
     command("stop", _stop, "stop the Gold server of the embedded home")
     return parser
 
@@ -160,6 +180,21 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2011-01-31") from None
+
+
+def _run_id(text: str) -> str:
+    try:
+        return identifier(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _scope(options: Any) -> Scope:
+    """What --from and --until say. Raises UsageError where that can be no file."""
+    if options.since and options.until and options.since > options.until:
+        since, until = (f"{instant.replace(tzinfo=None)}" for instant in (options.since, options.until))
+        raise UsageError(f"--from {since} is after --until {until}")
+    return Scope(options.until, options.since)
 
 
 def _report(options: Any, outcomes: Sequence[Outcome]) -> int:
@@ -181,6 +216,15 @@ def _ready(context: Context) -> None:
         init_warehouse.run(context)
 
 
+def _only_look(context: Context) -> None:
+    """What only looks sets nothing up; from here on Gold refuses to be changed."""
+    home = context.config.home
+    if (context.config.embedded and not embedded.is_made(home)) or not _is_set_up(context):
+        raise UsageError(f"nothing has been set up by this version in {home}: run `warehouse init`")
+    context.gold.rollback()
+    context.gold.set_session(readonly=True)
+
+
 def _is_set_up(context: Context) -> bool:
     """Whether it was set up by this version. Raises UsageError where it was not and nobody but `init` may do so."""
     if monitor.is_initialised(context, init_warehouse.fingerprint()):
@@ -190,40 +234,42 @@ def _is_set_up(context: Context) -> bool:
     return False
 
 
+def _do(context: Context, options: Any, job: ModuleType, *arguments: Any) -> int:
+    """Run a job, or say what it would find."""
+    if options.dry_run:
+        _only_look(context)
+        return _report(options, [job.pending(context, *arguments)])
+    _ready(context)
+    return _report(options, [job.run(context, *arguments)])
+
+
 def _init(context: Context, options: Any) -> int:
-    print(f"init: {init_warehouse.run(context, options.reset).line}")
-    return 0
+    act = init_warehouse.pending if options.dry_run else init_warehouse.run
+    return _report(options, [act(context, options.reset)])
 
 
 def _ingest(context: Context, options: Any) -> int:
-    _ready(context)
-    run = INGEST[options.source]
-    return _report(options, [run(context, Scope(options.until), options.replace)])
+    return _do(context, options, INGEST[options.source], _scope(options), options.replace)
 
 
 def _gold(context: Context, options: Any) -> int:
-    _ready(context)
-    return _report(options, [postgres_load_fact.run(context, Scope(options.until))])
+    return _do(context, options, postgres_load_fact, _scope(options))
 
 
 def _star(context: Context, options: Any) -> int:
-    _ready(context)
-    return _report(options, [build_star_schema.run(context, options.rebuild)])
+    return _do(context, options, build_star_schema, options.rebuild)
 
 
 def _baselines(context: Context, options: Any) -> int:
-    _ready(context)
-    return _report(options, [refresh_baselines.run(context)])
+    return _do(context, options, refresh_baselines, options.until)
 
 
 def _detect(context: Context, options: Any) -> int:
-    _ready(context)
-    return _report(options, [detect_anomalies.run(context)])
+    return _do(context, options, detect_anomalies)
 
 
 def _alerts(context: Context, options: Any) -> int:
-    _ready(context)
-    return _report(options, [send_alerts.run(context)])
+    return _do(context, options, send_alerts)
 
 
 def _of_stewards(context: Context, options: Any) -> int:
@@ -238,25 +284,40 @@ def run_all(
     report: Callable[[Outcome], None] = lambda _: None,
 ) -> list[Outcome]:
     """Everything pending within the scope, in order."""
-    steps: list[Callable[[], Outcome]] = [
-        lambda: ingest_products.run(context, scope, replacing),
-        lambda: ingest_countries.run(context, scope, replacing),
-        lambda: ingest_transactions.run(context, scope, replacing),
-        lambda: postgres_load_fact.run(context, scope),
-        lambda: build_star_schema.run(context),
-        lambda: detect_anomalies.run(context),
-        lambda: send_alerts.run(context),
-    ]
     outcomes = []
-    for step in steps:
-        outcomes.append(step())
+    for job, arguments in _steps(scope, replacing):
+        outcomes.append(job.run(context, *arguments))
         report(outcomes[-1])
     return outcomes
 
 
+def _steps(scope: Scope, replacing: bool) -> list[tuple[ModuleType, tuple[Any, ...]]]:
+    """The jobs of a run, in order, with their arguments."""
+    followers: list[ModuleType] = [build_star_schema, detect_anomalies, send_alerts]
+    return [
+        *[(ingest, (scope, replacing)) for ingest in INGEST.values()],
+        (postgres_load_fact, (scope,)),
+        *[(follower, ()) for follower in followers],
+    ]
+
+
+def _would_run(context: Context, scope: Scope, replacing: bool) -> list[Outcome]:
+    """What each job of a run would find now; what those before it bring comes to that."""
+    outcomes: list[Outcome] = []
+    for job, arguments in _steps(scope, replacing):
+        outcome = job.pending(context, *arguments)
+        if job not in INGEST.values() and any(before.line != NOTHING for before in outcomes):
+            outcome.line += " now; then what the jobs before it bring"
+        outcomes.append(outcome)
+    return outcomes
+
+
 def _run(context: Context, options: Any) -> int:
+    scope = _scope(options)
+    if options.dry_run:
+        _only_look(context)
+        return _report(options, _would_run(context, scope, options.replace))
     _ready(context)
-    scope = Scope(options.until)
     if options.json:
         return _report(options, run_all(context, scope, options.replace))
 
@@ -276,7 +337,11 @@ def _backfill(context: Context, options: Any) -> int:
     parts = [part for part in months(options.first, options.last) if (part[0].year, part[0].month) in landed]
     for first, last in parts or [(options.first, options.last)]:
         context.run_id = new_run_id(context.clock())
-        done = run_all(context, Scope(since=first, last=last))
+        whole_days = Scope(
+            since=datetime.combine(first, time.min, UTC),
+            last=datetime.combine(last, time.max, UTC),
+        )
+        done = run_all(context, whole_days)
         if not options.json:
             print(f"{first} to {last}")
             _report(options, done)
@@ -308,6 +373,12 @@ def _sla(context: Context, options: Any) -> int:
     return monitor.show_sla(context, options.at or context.clock(), options.json)
 
 
+def _report_run(context: Context, options: Any) -> int:
+    _only_look(context)
+    print(report.write(context, options.run_id, options.into))
+    return 0
+
+
 def _gold_url(context: Context, options: Any) -> int:
     _ready(context)
     print(context.gold_url(admin=True))
@@ -326,8 +397,27 @@ def _sql(context: Context, options: Any) -> int:
 
 
 def _maintain(context: Context, options: Any) -> int:
-    _ready(context)
-    return _report(options, [maintain.run(context)])
+    return _do(context, options, maintain)
+
+
+def _backup(context: Context, options: Any) -> int:
+    return _do(context, options, backup)
+
+
+def _restore(context: Context, options: Any) -> int:
+    chosen = backups.find(context, options.backup)
+    restore.check(context, chosen, options.gold_only)
+    database = backups.gold_database(context).name
+    context.say(
+        f"This puts Gold{'' if options.gold_only else ' and the lake'} back to {chosen.taken_at:%Y-%m-%d %H:%M:%S} UTC,"
+        " ends every session, and sends mails again that were sent since."
+    )
+    for lost in restore.losses(context, chosen, options.gold_only):
+        context.say(f"Lost for good: {lost}.")
+    print(f"Type the name of the database ({database}) to go on: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != database:
+        raise UsageError("not confirmed, nothing was changed")
+    return _report(options, [restore.run(context, chosen, options.gold_only)])
 
 
 def _stop(context: Context, options: Any) -> int:

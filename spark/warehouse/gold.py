@@ -38,37 +38,43 @@ def create(context: Context) -> None:
     """Create or upgrade Gold: its database, what is in it, and the login of the jobs."""
     create_databases(context)
     with closing(context.connect(admin=True)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute("select pg_advisory_xact_lock(hashtext('warehouse'), hashtext('init'))")
-        cursor.execute(script("init_gold.sql"))
-        _set_password(context, cursor)
+        upgrade(context, cursor)
+
+
+def upgrade(context: Context, cursor: Cursor) -> None:
+    """Make the database that an administrator is connected to what this version's Gold is; the caller commits."""
+    cursor.execute("select pg_advisory_xact_lock(hashtext('warehouse'), hashtext('init'))")
+    cursor.execute(script("init_gold.sql"))
+    _set_password(context, cursor)
 
 
 def drop(context: Context) -> None:
     """Drop Gold's database, whoever is connected and whatever is left of it."""
-    database = _database(context)
+    name = database(context)
     with closing(context.connect(admin=True, database="postgres")) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()",
-                (database,),
+                (name,),
             )
-            cursor.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database)))
+            cursor.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
 def create_databases(context: Context) -> None:
     """Create the databases that are missing: Gold's, and the catalog's in the embedded home."""
-    wanted = [_database(context), *([CATALOG_DATABASE] if context.config.embedded else [])]
+    wanted = [database(context), *([CATALOG_DATABASE] if context.config.embedded else [])]
     with closing(context.connect(admin=True, database="postgres")) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            for database in wanted:
-                cursor.execute("select from pg_database where datname = %s", (database,))
+            for name in wanted:
+                cursor.execute("select from pg_database where datname = %s", (name,))
                 if cursor.fetchone() is None:
-                    cursor.execute(sql.SQL("create database {}").format(sql.Identifier(database)))
+                    cursor.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
 
 
-def _database(context: Context) -> str:
+def database(context: Context) -> str:
+    """The name of Gold's database."""
     return unquote(urlsplit(context.gold_url(admin=True)).path[1:])
 
 

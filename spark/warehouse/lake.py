@@ -1,12 +1,18 @@
 """The Iceberg tables: where they stand, what changed between two snapshots, MERGE."""
 
+import re
 import zlib
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from warehouse.config import PROJECT
+from warehouse.errors import WarehouseError
 from warehouse.session import CATALOG
 
 BRONZE, STAR = "ecommerce_db", "ecommerce_dw"
@@ -19,25 +25,153 @@ TABLES = {
 SCRIPT = PROJECT / "hive" / "init_hive.sql"
 
 
-def create(spark: SparkSession) -> None:
-    """Create what is missing of Bronze and the star schema."""
+def create(spark: SparkSession) -> list[str]:
+    """Create what is missing of Bronze and the star schema; the tables that the catalog had lost and has again."""
     lines = [line for line in SCRIPT.read_text(encoding="utf-8").splitlines() if not line.startswith("--")]
+    found = []
     for statement in "\n".join(lines).split(";\n"):
+        table = re.match(r"\s*create table if not exists (\S+)", statement)
+        if table and _register_again(spark, table[1]):
+            found.append(table[1])
         if statement.strip():
             spark.sql(statement.strip().rstrip(";"))
+    return found
 
 
 def drop(spark: SparkSession) -> None:
     """Drop Bronze and the star schema and clean up their folders, whatever is gone and whatever is left."""
-    jvm: Any = spark._jvm
-    catalog = spark._jsparkSession.sessionState().catalogManager().catalog(CATALOG).icebergCatalog()
-    folders = jvm.org.apache.hadoop.fs.Path(spark.conf.get(f"spark.sql.catalog.{CATALOG}.warehouse"))
     for namespace, tables in TABLES.items():
         for table in tables:
-            name = jvm.org.apache.iceberg.catalog.TableIdentifier.parse(f"{namespace}.{table}")
-            catalog.dropTable(name, True)
-            for parent in (f"{namespace}.db", namespace):  # as the Hive metastore names it, and as other catalogs do
-                delete_folder(spark, jvm.org.apache.hadoop.fs.Path(folders, f"{parent}/{table}").toString())
+            # the files go with the folder: Iceberg itself stumbles over what a restored table's history has lost
+            _catalog(spark).dropTable(_identifier(spark, f"{namespace}.{table}"), False)
+            for folder in _folders(spark, f"{namespace}.{table}"):
+                delete_folder(spark, folder)
+
+
+def _catalog(spark: SparkSession) -> Any:
+    return spark._jsparkSession.sessionState().catalogManager().catalog(CATALOG).icebergCatalog()
+
+
+def _identifier(spark: SparkSession, table: str) -> Any:
+    jvm: Any = spark._jvm
+    return jvm.org.apache.iceberg.catalog.TableIdentifier.parse(table)
+
+
+def _folders(spark: SparkSession, table: str) -> list[str]:
+    """Where a table's files may be: as the Hive metastore names its folder, and as other catalogs do."""
+    warehouse = str(spark.conf.get(f"spark.sql.catalog.{CATALOG}.warehouse")).rstrip("/")
+    namespace, name = table.split(".")
+    return [f"{warehouse}/{parent}/{name}" for parent in (f"{namespace}.db", namespace)]
+
+
+@dataclass(frozen=True)
+class Description:
+    """The file that says all about a table as it stood once, with what is in it: what a catalog points to."""
+
+    location: str
+    text: str
+
+
+def description(spark: SparkSession, table: str) -> Description:
+    """Of a table as it stands now."""
+    location = str(_iceberg(spark, table).operations().current().metadataFileLocation())
+    return Description(location, _text(spark, location))
+
+
+def lost_file(spark: SparkSession, described: Description) -> str | None:
+    """A file that is needed to read a table as it is described, and that is gone; None where all are there."""
+    jvm: Any = spark._jvm
+    io = jvm.org.apache.iceberg.hadoop.HadoopFileIO(spark._jsparkSession.sessionState().newHadoopConf())
+    metadata = _parsed(spark, described)
+    snapshot = metadata.currentSnapshot()
+    if snapshot is None:
+        return None
+
+    def gone(path: str) -> bool:
+        return not io.newInputFile(path).exists()
+
+    if gone(snapshot.manifestListLocation()):
+        return str(snapshot.manifestListLocation())
+    if lost := next(filter(gone, [str(manifest.path()) for manifest in snapshot.allManifests(io)]), None):
+        return lost
+    table = jvm.org.apache.iceberg.BaseTable(jvm.org.apache.iceberg.StaticTableOperations(metadata, io), "described")
+    files = (str(task.file().location()) for task in table.newScan().planFiles().iterator())
+    return next(filter(gone, files), None)
+
+
+def _parsed(spark: SparkSession, described: Description) -> Any:
+    jvm: Any = spark._jvm
+    return jvm.org.apache.iceberg.TableMetadataParser.fromJson(described.location, described.text)
+
+
+def put_back(spark: SparkSession, described: Description) -> None:
+    """Let the file that describes a table be there, and be its newest."""
+    jvm: Any = spark._jvm
+    system, path = _file(spark, described.location)
+    if system.exists(path):
+        system.setTimes(path, jvm.java.lang.System.currentTimeMillis(), -1)
+        return
+    with closing(system.create(path, False)) as stream:
+        stream.write(bytearray(described.text.encode()))
+
+
+def forget_lost_snapshots(spark: SparkSession, table: str) -> None:
+    """Take out of a table's history what cannot be read any more, on which expiring snapshots would fail.
+
+    A restored table's history has what was expired after the back-up.
+    """
+    loaded = _iceberg(spark, table)
+    lost = [
+        snapshot.snapshotId()
+        for snapshot in loaded.snapshots().iterator()
+        if not loaded.io().newInputFile(snapshot.manifestListLocation()).exists()
+    ]
+    if lost:
+        expiry = loaded.expireSnapshots().cleanExpiredFiles(False)
+        for snapshot in lost:
+            expiry = expiry.expireSnapshotId(snapshot)
+        expiry.commit()
+
+
+def _register_again(spark: SparkSession, table: str) -> bool:
+    """Tell a catalog that has lost a table where it stood last; false where there is none to be found.
+
+    What is newest counts, whole and with its files: another may be of a commit that was cut short.
+    """
+    identifier = _identifier(spark, table)
+    if _catalog(spark).tableExists(identifier):
+        return False
+    files = sorted((file for folder in _folders(spark, table) for file in _metadata_files(spark, folder)), reverse=True)
+    for _, location in files:
+        described = Description(location, _text(spark, location))
+        try:
+            _parsed(spark, described)
+        except Py4JJavaError:
+            continue
+        if lost_file(spark, described) is None:
+            _catalog(spark).registerTable(identifier, location)
+            return True
+    if files:
+        raise WarehouseError(
+            f"the catalog has lost {table}, and of what {files[0][1].rpartition('/')[0]} describes files are gone."
+            " It was left as it is; `init --reset` begins anew."
+        )
+    return False
+
+
+def _metadata_files(spark: SparkSession, folder: str) -> list[tuple[int, str]]:
+    """The files in a table's folder that describe it, each with when it was written."""
+    system, path = _file(spark, f"{folder}/metadata")
+    found = system.listStatus(path) if system.exists(path) else ()
+    files = [(int(status.getModificationTime()), str(status.getPath().toString())) for status in found]
+    return [file for file in files if file[1].endswith(".metadata.json")]
+
+
+def _text(spark: SparkSession, uri: str) -> str:
+    jvm: Any = spark._jvm
+    system, path = _file(spark, uri)
+    with closing(system.open(path)) as stream:
+        return str(jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
 
 
 def make_folder(spark: SparkSession, uri: str) -> None:
@@ -121,8 +255,24 @@ def overwrite(spark: SparkSession, table: str, rows: DataFrame | None) -> None:
 
 def row_count(spark: SparkSession, table: str) -> int:
     """The rows of a table, from its metadata."""
+    return _total(spark, table, "records")
+
+
+def file_count(spark: SparkSession, table: str) -> int:
+    """The data files of a table, from its metadata."""
+    return _total(spark, table, "data-files")
+
+
+def _total(spark: SparkSession, table: str, what: str) -> int:
     snapshot = _iceberg(spark, table).currentSnapshot()
-    return 0 if snapshot is None else int(snapshot.summary().get("total-records"))
+    return 0 if snapshot is None else int(snapshot.summary().get(f"total-{what}"))
+
+
+def snapshots_before(spark: SparkSession, table: str, instant: datetime) -> int:
+    """How many snapshots of a table are older, the newest left out."""
+    iceberg = _iceberg(spark, table)
+    times = [snapshot.timestampMillis() / 1000 for snapshot in iceberg.snapshots()]
+    return sum(time < instant.timestamp() for time in sorted(times)[:-1])
 
 
 def release(spark: SparkSession) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -32,18 +32,28 @@ _GLOB = re.compile(r"([\\{}\[\]*?])")
 
 @dataclass(frozen=True)
 class Scope:
-    """Which files a run takes: windows that end, or snapshots that begin, by `until`; days since..last."""
+    """Which files a run takes: windows and snapshots that begin from `since` to `last`, and are complete by `until`.
+
+    `until` cuts where a window ends, `last` where it begins: what begins on a day is a window that ends with the day,
+    but not the snapshot of the next one. A window is complete when it ends, a snapshot when its date begins.
+    """
 
     until: datetime | None = None
-    since: date | None = None
-    last: date | None = None
+    since: datetime | None = None
+    last: datetime | None = None
 
     def takes(self, file: "LandingFile") -> bool:
-        day = file.day
-        if day is None:
-            return True
-        in_days = (self.since is None or day >= self.since) and (self.last is None or day <= self.last)
-        return in_days and (self.until is None or file.complete_at <= self.until)
+        return not file.slot or self.covers(file.begins_at, file.complete_at)
+
+    def takes_window(self, batch_id: str) -> bool:
+        return self.covers(batch_start(batch_id), batch_end(batch_id))
+
+    def covers(self, begins_at: datetime, complete_at: datetime) -> bool:
+        return (
+            (self.since is None or begins_at >= self.since)
+            and (self.last is None or begins_at <= self.last)
+            and (self.until is None or complete_at <= self.until)
+        )
 
 
 @dataclass(frozen=True)
@@ -71,20 +81,35 @@ class LandingFile:
         return self.snapshot_date
 
     @property
-    def complete_at(self) -> datetime:
+    def begins_at(self) -> datetime:
         if self.batch_id:
-            return batch_end(self.batch_id)
+            return batch_start(self.batch_id)
         return datetime.combine(self.snapshot_date or date.min, datetime.min.time(), UTC)
+
+    @property
+    def complete_at(self) -> datetime:
+        return batch_end(self.batch_id) if self.batch_id else self.begins_at
 
     @property
     def slot(self) -> str:
         return self.batch_id or str(self.snapshot_date or "")
 
 
+def batch_start(batch_id: str) -> datetime:
+    """When a 4-hour window begins (UTC)."""
+    return datetime.strptime(batch_id, "%Y-%m-%dT%H").replace(tzinfo=UTC)
+
+
 def batch_end(batch_id: str) -> datetime:
     """When a 4-hour window ends (UTC)."""
-    start = datetime.strptime(batch_id, "%Y-%m-%dT%H").replace(tzinfo=UTC)
+    start = batch_start(batch_id)
     return start + min(timedelta(hours=4), datetime.max.replace(tzinfo=UTC) - start)
+
+
+def span(slots: Collection[str]) -> str:
+    """The first and the last of windows or dates, in words."""
+    first, last = min(slots), max(slots)
+    return first if first == last else f"{first} to {last}"
 
 
 def listing(context: Context, source: Source) -> list[LandingFile]:
@@ -148,6 +173,43 @@ def pending(context: Context, source: Source, scope: Scope, replacing: bool) -> 
         for file in listing(context, source)
         if (file.path, file.size, file.modified_at) not in seen and scope.takes(file)
     ]
+
+
+def would_load(context: Context, source: Source, scope: Scope, replacing: bool) -> Outcome:
+    """What `load` would find, by names and the record alone: no file is read, and nothing is changed."""
+    files = pending(context, source, scope, replacing)
+    slots = [file.slot for file in files if file.slot]
+    refused = sum(file.status == "REJECTED" for file in files)
+    size = sum(file.size for file in files)
+    snapshots, _ = unsettled_dates(context.gold, source) if source.key else ([], False)
+    told = []
+    if files:
+        within = [_size(size), *([span(slots)] if slots else [])]
+        within += [f"{refused} to be refused by name or size"] if refused else []
+        told.append(f"{ledger.counted(len(files), 'file')} pending ({', '.join(within)})")
+    if snapshots:
+        told.append(f"{ledger.counted(len(snapshots), 'snapshot')} to work in")
+    if is_unrecorded(context, source):
+        told.append("Bronze holds files of a run that was cut short, which are recorded first")
+    return Outcome(
+        f"ingest {source.name}",
+        "; ".join(told) or ledger.NOTHING,
+        numbers={
+            "files": len(files),
+            "bytes": size,
+            "first": min(slots, default=None),
+            "last": max(slots, default=None),
+            "refused": refused,
+            "snapshots": len(snapshots),
+        },
+    )
+
+
+def _size(size: int) -> str:
+    if size < 1000:
+        return ledger.counted(size, "byte")
+    power = 3 if size >= 1e9 else 2 if size >= 1e6 else 1
+    return f"{size / 1000**power:.1f} {('kB', 'MB', 'GB')[power - 1]}"
 
 
 def days(context: Context, first: date, last: date) -> set[date]:
@@ -419,6 +481,12 @@ def _mark_replaced(cursor: Cursor, current: Sequence[tuple[str, str]]) -> None:
     )
 
 
+def is_unrecorded(context: Context, source: Source) -> bool:
+    """Whether Bronze does not stand where the last run that recorded its files left it."""
+    snapshot = lake.snapshot_id(context.spark, f"{lake.BRONZE}.{source.name}_raw")
+    return snapshot is not None and snapshot != ledger.watermark(context.gold, f"landing.{source.name}")
+
+
 def reconcile(context: Context, source: Source) -> None:
     """Take over into the record what Bronze holds and the record does not.
 
@@ -426,10 +494,10 @@ def reconcile(context: Context, source: Source) -> None:
     finds its files again here. Of two contents of one file the newer stays (a replacement that was cut
     short). Costs nothing while Bronze stands where the last run left it.
     """
+    if not is_unrecorded(context, source):
+        return
     table = f"{lake.BRONZE}.{source.name}_raw"
     snapshot = lake.snapshot_id(context.spark, table)
-    if snapshot is None or snapshot == ledger.watermark(context.gold, f"landing.{source.name}"):
-        return
     slot = "batch_id" if source.window_hours else "snapshot_date"
     contents = (
         lake.read(context.spark, table, snapshot)

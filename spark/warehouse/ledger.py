@@ -15,13 +15,15 @@ from psycopg2.extras import Json
 from warehouse.errors import WarehouseError
 from warehouse.session import Context
 
+NOTHING = "nothing pending"
+
 
 @dataclass
 class Outcome:
-    """What a job did, in one line; `rejected` inputs or `delayed` mails make the exit code 3."""
+    """What a job did (or, in a dry run, would find), in one line; `rejected` inputs or `delayed` mails: exit code 3."""
 
     job: str
-    line: str = "nothing pending"
+    line: str = NOTHING
     rejected: int = 0
     numbers: dict[str, Any] = field(default_factory=dict)
     delayed: int = 0
@@ -101,10 +103,10 @@ def _fail(gold: Connection, run_id: str, name: str, error: Exception) -> None:
 
 
 @contextmanager
-def alone(context: Context, name: str) -> Iterator[None]:
-    """Hold a job's lock for what only looks at what the job would do: no ledger line."""
-    with _locks(context, name, {name}):
-        yield
+def alone(context: Context, name: str, apart_from: Sequence[str] = ()) -> Iterator[Connection]:
+    """Hold a job's lock, as `job` does, for what has no ledger line; the connection that holds it."""
+    with _locks(context, name, {name, *apart_from}) as locks:
+        yield locks
 
 
 _HOLDER = """

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg2
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from warehouse import landing
+from warehouse.config import Source
 from warehouse.errors import WarehouseError
 from warehouse.faults import explain
 from warehouse.session import Context
@@ -46,6 +47,12 @@ _BOOKS = """
 select coalesce(sum(rows_in), 0)::bigint as landed, coalesce(sum(rows_fact), 0)::bigint as facts,
     coalesce(sum(rows_error), 0)::bigint as errors, coalesce(sum(rows_duplicate), 0)::bigint as duplicates
 from ops.etl_runs where job = 'gold'
+"""
+_LAST_INGESTS = """
+select job, max(started_at) as started_at
+from ops.etl_runs where job like 'ingest %%' and started_at <= %(at)s
+and (select bool_and(in_operation and not replayed) from ops.sla_needs(%(at)s))
+group by job order by job
 """
 _SLA_RULES = """
 insert into ops.sla_rules as r (time_zone, deadline, masters_due, lead, look_back, windows, holidays)
@@ -84,7 +91,7 @@ def follow_rules(context: Context) -> None:
 
 def sla(context: Context, at: datetime) -> list[dict[str, Any]]:
     """The views with their states by what was known at an instant (the columns of bi.sla_status)."""
-    return _rows(context, "select * from ops.sla(%s)", (at,))
+    return records(context, "select * from ops.sla(%s)", (at,))
 
 
 def show_sla(context: Context, at: datetime, as_json: bool) -> int:
@@ -94,9 +101,11 @@ def show_sla(context: Context, at: datetime, as_json: bool) -> int:
         print(json.dumps(views, default=str))
     else:
         columns = ("view_name", "state", "deadline", "fresh_since", "expected_at", "missing")
-        show_rows(columns, [tuple(_local(context, view[column]) for column in columns) for view in views], False)
+        show_rows(columns, [tuple(local(context, view[column]) for column in columns) for view in views], False)
     if any(view["state"] in ("MISSED", "AT_RISK") for view in views):
         context.say(f"sla: {sla_line(context, views)}")
+    if gap := schedule_line(context, overdue(context, at)):
+        context.say(f"schedule: {gap}")
     return _missed(views)
 
 
@@ -104,30 +113,66 @@ def sla_line(context: Context, views: Sequence[dict[str, Any]]) -> str:
     """The worst state, how many views are in it, and why."""
     worst = min((view["state"] for view in views), key=_SLA_STATES.index)
     those = [view for view in views if view["state"] == worst]
-    due = _local(context, those[0]["deadline"])
+    due = local(context, those[0]["deadline"])
     missing = dict.fromkeys(part for view in those if view["missing"] for part in view["missing"].split("; "))
-    why = "; ".join(missing) or f"fresh since {_local(context, max(view['fresh_since'] for view in those))}"
+    why = "; ".join(missing) or f"fresh since {local(context, max(view['fresh_since'] for view in those))}"
     return f"{worst} ({len(those)} of {len(views)} views, due {due}): {why}"
+
+
+def overdue(context: Context, at: datetime) -> list[dict[str, Any]]:
+    """The ingests whose newest run, by then, is older than their schedule would have it: nobody starts them any more.
+
+    One is due where a window ends, and daily when the masters are; how long a schedule waits then is within the lead of
+    the SLA. While the SLA has not begun, nothing is due.
+    """
+    by = at - timedelta(minutes=context.config.sla.lead_minutes)
+    due = {f"ingest {source.name}": _last_due(context, source, by) for source in context.config.sources.values()}
+    return [
+        {**last, "due_at": due[last["job"]]}
+        for last in records(context, _LAST_INGESTS, {"at": at})
+        if last["started_at"] < due[last["job"]]
+    ]
+
+
+def _last_due(context: Context, source: Source, by: datetime) -> datetime:
+    if source.window_hours:
+        windows = [f"{by - timedelta(days=days):%Y-%m-%d}T{hour:02}" for days in (0, 1) for hour in source.window_hours]
+        return max(end for end in map(landing.batch_end, windows) if end <= by)
+    day, zone = by.astimezone(context.config.timezone).date(), context.config.timezone
+    times = [datetime.combine(day - timedelta(days=days), context.config.sla.masters_due, zone) for days in (0, 1)]
+    return max(instant for instant in times if instant <= by)
+
+
+def schedule_line(context: Context, jobs: Sequence[dict[str, Any]]) -> str:
+    """Which runs did not come, and what to do about it; empty where all came."""
+    if not jobs:
+        return ""
+    gaps = [
+        f"{job['job']} began last {local(context, job['started_at'])} and was due {local(context, job['due_at'])}"
+        for job in jobs
+    ]
+    return f"{'; '.join(gaps)}. Is the scheduler down? Nothing is lost: the next run takes everything pending"
 
 
 def _missed(views: Sequence[dict[str, Any]]) -> int:
     return int(any(view["state"] == "MISSED" for view in views))
 
 
-def _local(context: Context, value: Any) -> Any:
+def local(context: Context, value: Any) -> Any:
     """An instant as the clocks of the warehouse's time zone show it."""
     return f"{value.astimezone(context.config.timezone):%Y-%m-%d %H:%M %Z}" if isinstance(value, datetime) else value
 
 
 def status(context: Context) -> dict[str, Any]:
     """Runs, freshness, SLA, backlog and books, as one document."""
-    backlog = _rows(context, _BACKLOG)[0]
+    backlog = records(context, _BACKLOG)[0]
     document = {
-        "runs": _rows(context, _RUNS),
-        "freshness": _rows(context, _FRESHNESS)[0],
+        "runs": records(context, _RUNS),
+        "freshness": records(context, _FRESHNESS)[0],
         "sla": sla(context, context.clock()),
+        "overdue": overdue(context, context.clock()),
         "backlog": backlog,
-        "books": _rows(context, _BOOKS)[0],
+        "books": books(context),
     }
     try:
         backlog["files_not_loaded"] = sum(
@@ -137,6 +182,11 @@ def status(context: Context) -> dict[str, Any]:
         told = error if isinstance(error, WarehouseError) else explain(error, context)
         backlog["files_not_loaded"] = str(told)
     return document
+
+
+def books(context: Context) -> dict[str, Any]:
+    """What landed and where it is, over all runs."""
+    return records(context, _BOOKS)[0]
 
 
 def show_status(context: Context, as_json: bool) -> int:
@@ -150,6 +200,8 @@ def show_status(context: Context, as_json: bool) -> int:
     for part in ("freshness", "backlog", "books"):
         told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in document[part].items())
         print(f"{part}: {told}")
+    if gap := schedule_line(context, document["overdue"]):
+        print(f"schedule: {gap}")
     print(f"sla: {sla_line(context, document['sla'])}")
     return _missed(document["sla"])
 
@@ -201,6 +253,7 @@ def rows(context: Context, statement: str, arguments: Any = None) -> tuple[list[
         return [column.name for column in cursor.description or ()], cursor.fetchall()
 
 
-def _rows(context: Context, statement: str, arguments: Any = None) -> list[dict[str, Any]]:
+def records(context: Context, statement: str, arguments: Any = None) -> list[dict[str, Any]]:
+    """The rows of a query on Gold, each by its columns."""
     names, found = rows(context, statement, arguments)
     return [dict(zip(names, row, strict=True)) for row in found]

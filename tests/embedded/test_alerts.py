@@ -281,3 +281,33 @@ def test_cases_that_were_resolved_a_quarter_ago_are_archived_and_can_be_opened_a
     assert shop.query("select status, archived_at from anomaly_cases where anomaly_id = 1") == [
         ("FALSE_POSITIVE", None)
     ]
+
+
+def test_what_is_pending_is_told_and_nothing_is_sent(shop: Warehouse, server: MailServer) -> None:
+    now = datetime(2011, 2, 2, 12, tzinfo=UTC)
+
+    def pending(**changes: Any) -> str:
+        outbox = shop.query("select * from ops.outbox order by mail_id")
+        outcome = shop.job(lambda context: send_alerts.pending(replace(context, clock=lambda: now)), **changes)
+        assert outcome.exit_code == 0
+        assert shop.query("select * from ops.outbox order by mail_id") == outbox
+        return outcome.line
+
+    weekly = {"mail": replace(shop.config.mail, digest=0)}  # Mondays
+    assert pending() == "nothing pending"
+    assert pending(**weekly) == "the digest of 2011-01-31 to write"
+    tell(shop, 900, 50)
+    tell(shop, 70, run="r2")
+    assert pending() == "2 mails pending (3 cases to tell)"
+    assert server.taken == []
+    away = replace(shop.config.mail, port=1, retry_seconds=())
+    send(shop, mail=away)
+    assert re.fullmatch(r"2 mails pending \(3 cases to tell, 2 delayed: 127.0.0.1:1: .*refused\)", pending())
+    assert send(shop).line == "2 mails sent"
+    assert pending() == "nothing pending"
+    send(shop, **weekly)
+    written = shop.query("select run_id from ops.outbox where kind = 'digest'")
+    now = datetime.fromisoformat(written[0][0].removeprefix("digest of ")).replace(tzinfo=UTC) + timedelta(days=6)
+    assert pending(**weekly) == "nothing pending"
+    now += timedelta(days=1)
+    assert pending(**weekly).startswith("the digest of ")

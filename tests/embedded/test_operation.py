@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from against_oracle import assert_agrees_with_oracle
@@ -18,7 +19,7 @@ from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse, assert_same_st
 from pyspark.errors import PySparkException
 
 from jobs import build_star_schema, ingest_products, ingest_transactions, maintain
-from warehouse import embedded, landing, ledger
+from warehouse import embedded, lake, landing, ledger
 from warehouse.landing import Scope
 from warehouse.session import SimulatedCrash
 
@@ -214,6 +215,231 @@ def test_a_backfill_month_by_month_equals_one_run(warehouse, command):
     warehouse.reset()
     warehouse.run()
     assert_same_state(warehouse.state(), filled)
+
+
+def test_from_takes_windows_and_snapshots_that_begin_then_or_later(warehouse, command):
+    land_shop(warehouse)
+
+    def loaded() -> list[str]:
+        rows = warehouse.query("select path from ops.landed_files where status = 'LOADED' order by path")
+        return [re.sub(r".*_(.*)\.csv", r"\1", path) for (path,) in rows]
+
+    assert command("ingest", "products", "--from", "2011-01-04T00:00:01").code == 0
+    assert loaded() == ["2011-02-01"]
+    assert command("ingest", "products", "--from", "2011-01-04", "--until", "2011-01-31").code == 0
+    assert loaded() == ["2011-01-04", "2011-02-01"]
+    assert command("ingest", "transactions", "--from", "2011-01-03T12:00", "--until", "2011-01-04T12:00").code == 0
+    assert loaded()[2:] == ["2011-01-03T12", "2011-01-04T08"]
+    assert command("ingest", "countries").code == 0
+    assert command("gold", "--from", "2011-01-04T08:00").code == 0
+    assert warehouse.query("select distinct batch_id from fact_transactions union select batch_id from"
+                           " transactions_error") == [("2011-01-04T08",)]  # fmt: skip
+    assert command("run", "--from", "2011-02-01").code == 0
+    assert "2011-01-03T08" not in loaded()
+    assert command("run").code == 0
+    assert_agrees_with_oracle(warehouse)
+
+
+def test_baselines_can_be_made_as_of_a_time_but_not_of_one_to_come(warehouse, command):
+    land_shop(warehouse)
+    assert command("baselines", "--until", "2011-01-04").out == "baselines: nothing pending\n"
+    warehouse.run()
+    for until, end in (("2011-01-04T10:30", "2011-01-04 10:30"), ("2031-01-01", "2011-02-02 00:00")):
+        said = command("baselines", "--until", until)
+        assert (said.code, said.out) == (0, f"baselines: 0 baselines by sales before {end}\n")
+        newest = "select period_end::text from ops.baseline_refreshes order by computed_at desc limit 1"
+        assert warehouse.query(newest) == [(f"{end}:00",)]
+
+
+# --- what is pending ---
+
+
+def everything(warehouse: Warehouse) -> dict[str, Any]:
+    """Every row of Gold, every snapshot of the lake, every file: what a dry run may not change."""
+    tables = warehouse.query(
+        "select schemaname || '.' || tablename from pg_tables where schemaname in ('public', 'ops', 'staging')"
+    )
+    held: dict[str, Any] = {
+        table: warehouse.query(f"select md5(string_agg(t::text, ' ' order by t::text)) from {table} as t")
+        for (table,) in tables
+    }
+    for namespace, names in lake.TABLES.items():
+        for name in names:
+            held[f"lake.{namespace}.{name}"] = lake.snapshot_id(warehouse.home.spark, f"{namespace}.{name}")
+    folders = (warehouse.landing, warehouse.home.folder / "outbox", warehouse.home.folder / "lake")
+    held["files"] = {file: file.stat().st_mtime_ns for folder in folders for file in folder.rglob("*")}
+    return held
+
+
+@pytest.fixture
+def pending(warehouse, command) -> Callable[..., str]:
+    """`warehouse … --dry-run`: what it says, after its JSON and both changing nothing are looked at."""
+
+    def run(*arguments: str) -> str:
+        before = everything(warehouse)
+        said = command(*arguments, "--dry-run")
+        assert (said.code, said.err) == (0, ""), said
+        told = json.loads(command(*arguments, "--dry-run", "--json").out)
+        assert [f"{job['job']}: {job['summary']}" for job in told] == said.out.splitlines()
+        assert everything(warehouse) == before
+        return said.out.removesuffix("\n")
+
+    return run
+
+
+def test_a_dry_run_tells_what_each_job_would_find(warehouse, command, pending):
+    land_shop(warehouse)
+    warehouse.land("transactions/nonsense.csv", "x")
+    to_come = "now; then what the jobs before it bring"
+    told = json.loads(command("run", "--dry-run", "--json").out)
+    for job in told[:3]:
+        folder = warehouse.landing / job["job"].removeprefix("ingest ")
+        assert job["bytes"] == sum(file.stat().st_size for file in folder.iterdir())
+    assert re.sub(r"[\d.]+ (bytes|kB)", "SIZE", pending("run")).splitlines() == [
+        "ingest products: 3 files pending (SIZE, 2011-01-01 to 2011-02-01)",
+        "ingest countries: 3 files pending (SIZE, 2011-01-01 to 2011-02-01)",
+        "ingest transactions: 5 files pending (SIZE, 2011-01-03T08 to 2011-02-01T20, 1 to be refused by name or size)",
+        f"gold: nothing pending {to_come}",
+        f"star: to be made anew from 0 facts in Gold {to_come}",
+        f"detect: nothing pending {to_come}",
+        f"alerts: nothing pending {to_come}",
+    ]
+    assert "2011-01-03T12 to 2011-01-04T08" in pending(
+        "ingest", "transactions", "--from", "2011-01-03T12:00", "--until", "2011-01-04T12:00"
+    )
+    assert "1 file pending (" in pending("ingest", "products", "--from", "2011-02-01")
+    assert pending("baselines") == "baselines: nothing pending"
+
+    for source in ("products", "countries", "transactions"):
+        command("ingest", source)
+        assert pending("ingest", source) == f"ingest {source}: nothing pending"
+    changed = "what a change of products and countries touches"
+    assert pending("gold") == f"gold: 4 files pending (12 rows, 2011-01-03T08 to 2011-02-01T20); {changed}"
+    assert pending("gold", "--from", "2011-02-01") == f"gold: 1 file pending (3 rows, 2011-02-01T20); {changed}"
+    assert pending("gold", "--until", "2011-01-03") == f"gold: {changed}"
+
+    command("gold")
+    assert pending("gold") == "gold: nothing pending"
+    assert pending("star") == "star: to be made anew from 12 facts in Gold; products and countries changed"
+    assert pending("detect") == "detect: 12 sales pending (2011-01 to 2011-02)"
+    assert pending("baselines") == "baselines: 2 products pending (by sales before 2011-02-02 00:00)"
+    assert pending("baselines", "--until", "2011-01-03T08:01") == (
+        "baselines: 1 product pending (by sales before 2011-01-03 08:01)"
+    )
+
+    command("run")
+    assert {line.partition(": ")[2] for line in pending("run").splitlines()} == {"nothing pending"}
+    assert pending("star", "--rebuild") == "star: to be made anew from 12 facts in Gold"
+    land_window(warehouse, "2011-02-02T08")
+    land_masters(warehouse, "2011-01-04", "9")  # refused: the date has one
+    land_masters(warehouse, "2011-01-02", "2.5", ("GB", "FR", "DE"))
+    assert command("ingest", "transactions").code == 0
+    assert command("ingest", "products").code == 3
+    command("gold")
+    assert pending("star") == "star: 1 settle pending (7 facts written, 4 changed or gone); products changed"
+    assert pending("detect") == "detect: 3 sales pending (2011-02)"
+    assert re.fullmatch(
+        r"maintain: \d+ files in 10 tables to look at, up to 0 snapshots to expire and 0 cases to archive",
+        pending("maintain"),
+    )
+
+
+def test_a_dry_run_tells_what_stewards_decided_and_what_a_run_that_was_killed_left(warehouse, command, pending):
+    land_shop(warehouse)
+    warehouse.land("transactions/transactions_2011-01-05T08.csv", ["X,O,A,none,2011-01-05 08:00:00,C,GB"], TRANSACTIONS)
+    command("run")
+    [(error,)] = warehouse.query("select error_id from transactions_error")
+    assert command("errors", "correct", str(error), "quantity=3").code == 0
+    assert pending("gold") == "gold: 1 decision of stewards to judge"
+    command("gold")
+    assert pending("gold") == "gold: nothing pending"
+    land_window(warehouse, "2011-02-02T08")
+    land_masters(warehouse, "2011-02-02", "6")
+    for job, failpoint in (
+        (ingest_transactions.run, "after-transactions-commit:raise"),
+        (ingest_products.run, "after-products-commit:raise"),
+    ):
+        with pytest.raises(SimulatedCrash):
+            warehouse.job(job, EVERYTHING, failpoint=failpoint)
+    first = "Bronze holds files of a run that was cut short, which are recorded first"
+    assert pending("ingest", "transactions").endswith(f"2011-02-02T08); {first}")
+    assert pending("gold") == f"gold: {first}"
+    assert pending("ingest", "products").endswith(f"2011-02-02); {first}")
+    assert command("run").code == 0
+    assert {line.partition(": ")[2] for line in pending("run").splitlines()} == {"nothing pending"}
+
+
+def test_a_dry_run_of_init_tells_what_there_is_and_what_a_reset_would_destroy(warehouse, command, pending):
+    land_shop(warehouse)
+    command("run")
+    assert pending("init") == "init: set up by this version"
+    told = pending("init", "--reset")
+    assert told.startswith(
+        "init: set up by this version; --reset would destroy ecommerce_db.transactions_raw (12 rows), "
+    )
+    assert "ecommerce_dw.fact_transactions (12 rows)" in told and ", fact_transactions (12 rows)" in told
+    assert told.endswith("; the landing zone stays")
+    change_gold(warehouse, "update ops.watermarks set snapshot_id = 1 where name = 'init'")
+    assert pending("init") == "init: set up by another version"
+
+    # half of it is gone: what is left is told
+    change_gold(warehouse, "drop schema ops cascade")
+    warehouse.lake("drop table lake.ecommerce_db.products purge")
+    shutil.rmtree(warehouse.home.folder / "lake" / "ecommerce_db" / "products_raw")
+    said = command("init", "--reset", "--dry-run")
+    assert said.code == 0 and said.out.startswith("init: not set up, or not to the end; --reset would destroy ")
+    assert "ecommerce_db.transactions_raw (12 rows)" in said.out and ", fact_transactions (12 rows)" in said.out
+    assert "ecommerce_db.products" not in said.out and "ops.error_verdicts" not in said.out
+    assert warehouse.query("select to_regclass('ops.watermarks')") == [(None,)]
+
+
+def test_a_dry_run_sets_nothing_up_and_cannot_write(warehouse, command, monkeypatch):
+    change_gold(warehouse, "update ops.watermarks set snapshot_id = 1 where name = 'init'")
+    url = warehouse.context().gold_url()
+    for arguments in (["run"], ["star"], ["maintain"]):
+        said = command(*arguments, "--dry-run")
+        assert said.code == 2 and "run `warehouse init`" in one_line(said)
+        said = command(*arguments, "--dry-run", GOLD_URL=url)
+        assert said.code == 2 and "scripts/run_setup.sh" in one_line(said)
+    assert warehouse.query("select snapshot_id from ops.watermarks where name = 'init'") == [(1,)]
+    assert command("init").code == 0
+
+    def writes(context: Any) -> None:
+        with context.gold.cursor() as cursor:
+            cursor.execute("delete from ops.watermarks")
+
+    monkeypatch.setattr(maintain, "pending", writes)
+    said = command("maintain", "--dry-run")
+    assert said.code == 1 and "read-only transaction" in one_line(said)
+
+
+def test_a_run_reports_itself(warehouse, command, tmp_path):
+    land_shop(warehouse)
+    warehouse.land("transactions/transactions_2011-01-05T08.csv", ["X,O,A,none,2011-01-05 08:00:00,C,GB"], TRANSACTIONS)
+    warehouse.land("products/products_2011-01-09.csv", ["A,Mug,Home,-1,5"], PRODUCTS)
+    assert command("run", WAREHOUSE_RUN_ID="nightly").code == 3
+    said = command("report", "nightly", "--into", str(tmp_path / "report"))
+    assert (said.code, said.out) == (
+        0,
+        "countries 2011-01-01 to 2011-02-01, products 2011-01-01 to 2011-02-01,"
+        " transactions 2011-01-03T08 to 2011-02-01T20: 13 landed = 12 facts + 1 errors; 1 rejected file\n",
+    )
+    checks = ElementTree.parse(tmp_path / "report" / "checks.xml")
+    assert [case.get("name") for case in checks.iter("testcase")][:7] == [
+        *[f"ingest {source}" for source in ("products", "countries", "transactions")],
+        *("gold", "star", "detect", "alerts"),
+    ]
+    [failure, share] = checks.iter("failure")
+    assert "products/products_2011-01-09.csv: NEGATIVE_PRICE" in str(failure.text)
+    assert share.get("message") == "1 of 13 rows are in error, more than 5%" and "MALFORMED: 1" in str(share.text)
+    page = (tmp_path / "report" / "summary.html").read_text(encoding="utf-8")
+    assert '<td>MALFORMED</td><td align="right">1</td><td align="right">1</td>' in page
+
+    land_window(warehouse, "2011-02-02T08")
+    assert command("run", WAREHOUSE_RUN_ID="nightly2").code == 0
+    said = command("report", "nightly2", "--into", str(tmp_path / "report"))
+    assert said.out == "transactions 2011-02-02T08: 3 landed = 3 facts\n"
+    assert not list(ElementTree.parse(tmp_path / "report" / "checks.xml").iter("failure"))
 
 
 # --- two at once ------------------------------------------------------------------------------------

@@ -1,22 +1,16 @@
 """Freshness and the SLA: a Gold without Spark, whose ledger is written by hand. Times are UTC where none is named."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
-import psycopg2
 import pytest
-from harness import Home
 from small_shop import land_masters, land_sales, sale
+from written_ledger import instant
 
-from jobs import init_warehouse
-from warehouse import cli, embedded, gold, landing, monitor
-from warehouse.config import Config, load
+from warehouse import cli, landing, monitor
 from warehouse.errors import WarehouseError
-from warehouse.landing import batch_end
 from warehouse.session import Context
 
 FACTS = {"bi.revenue_by_month"}
@@ -33,147 +27,6 @@ EVERYTHING = FACTS | PRICES | STAR | TREND | CASES
 
 WEDNESDAY = "2011-01-05"
 TUESDAY = ("2011-01-04T08", "2011-01-04T12", "2011-01-04T16")
-
-
-def instant(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-class Ledger:
-    """Gold's ledger, written as the jobs would have written it at the given times."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.context = Context(config, clock=lambda: instant("2011-01-05 10:00"))
-        self.number = 0
-
-    def query(self, statement: str, *arguments: Any) -> list[tuple[Any, ...]]:
-        with self.context.gold, self.context.gold.cursor() as cursor:
-            cursor.execute(statement, arguments or None)
-            return cursor.fetchall() if cursor.description else []
-
-    def views(self, *statements: str) -> list[list[tuple[Any, ...]]]:
-        """Rows of queries by one who may read the views, all at one now()."""
-        connection = self.context.connect(admin=True)
-        try:
-            with connection.cursor() as cursor:
-                found = []
-                for statement in statements:
-                    cursor.execute(statement)
-                    found.append(cursor.fetchall())
-                return found
-        finally:
-            connection.close()
-
-    def rules(self, timezone: str = "Europe/London", **changes: Any) -> None:
-        config = replace(self.config, timezone=ZoneInfo(timezone), sla=replace(self.config.sla, **changes))
-        context = Context(config)
-        monitor.follow_rules(context)
-        context.close()
-
-    def run(self, job: str, start: str | datetime, minutes: float = 1, status: str = "DONE", rows: int = 0) -> str:
-        """A run of a job; its id."""
-        self.number += 1
-        begins = instant(start) if isinstance(start, str) else start
-        ends = begins + timedelta(minutes=minutes)
-        self.query(
-            "insert into ops.etl_runs (run_id, job, started_at, finished_at, status, rows_in)"
-            " values (%s, %s, %s, %s, %s, %s)",
-            str(self.number), job, begins, ends, status, rows,
-        )  # fmt: skip
-        return str(self.number)
-
-    def file(self, path: str, at: datetime, run: str | None, reason: str | None = None, rows: int = 1) -> None:
-        name = path.split("_")[-1].removesuffix(".csv")
-        is_window = path.startswith("transactions/")
-        self.query(
-            "insert into ops.landed_files (path, sha256, size, rows, batch_id, snapshot_date, status, reason, at,"
-            " settled_run) values (%s, md5(random()::text), 1, %s, %s, %s, %s, %s, %s, %s)",
-            path, rows, name[:13] if is_window else None, None if is_window else name,
-            "REJECTED" if reason else "LOADED", reason, at, run,
-        )  # fmt: skip
-
-    def window(self, window: str, at: str | None = None, settles: bool = True, part: str = "") -> None:
-        """A file of a window, loaded 20 minutes after the window's end and settled in the five minutes after."""
-        loaded = instant(at) if at else batch_end(window) + timedelta(minutes=20)
-        run = self.run("gold", loaded, 5) if settles else None
-        self.file(f"transactions/transactions_{window}{part}.csv", loaded, run)
-
-    def snapshot(self, source: str, day: str, at: str = "06:00") -> None:
-        """A snapshot that is loaded at a time (of its own date, or another) and worked in within two minutes."""
-        loaded = instant(at if " " in at else f"{day} {at}")
-        self.file(f"{source}/{source}_{day}.csv", loaded, self.run(f"ingest {source}", loaded, 2))
-
-    def masters(self, day: str, at: str = "06:00") -> None:
-        self.snapshot("products", day, at)
-        self.snapshot("countries", day, at)
-
-    def follow(self, at: str, *jobs: str) -> None:
-        """Runs of jobs, a minute each, one after the other."""
-        for minute, job in enumerate(jobs or ("gold", "star", "detect")):
-            self.run(job, instant(at) + timedelta(minutes=minute))
-
-    def good_day(self, day: str, *windows: str) -> None:
-        """Windows in time, the masters at 06:00, and at 06:05 the jobs that follow."""
-        for window in windows:
-            self.window(window)
-        self.masters(day)
-        self.follow(f"{day} 06:05")
-
-    def sla(self, at: str, day: str | None = None) -> dict[str, dict[str, Any]]:
-        views = self.query("select to_jsonb(s) from ops.sla(%s, %s) as s", instant(at), day)
-        return {view["view_name"]: view for (view,) in views}
-
-    def states(self, at: str, day: str | None = None) -> dict[str, str]:
-        return {name: view["state"] for name, view in self.sla(at, day).items()}
-
-    def state(self, at: str, day: str | None = None) -> str:
-        """The state of all views, where it is one."""
-        (state,) = set(self.states(at, day).values())
-        return state
-
-    def missing(self, at: str) -> dict[str, str]:
-        return {name: view["missing"] for name, view in self.sla(at).items()}
-
-
-@pytest.fixture(scope="module")
-def config(home: Home) -> Iterator[Config]:
-    """A home with a Gold of its own on the shared server, as a cluster has it."""
-    server = embedded.start_gold(home.folder)
-    admin = psycopg2.connect(server.url("postgres"))
-    admin.autocommit = True
-    with admin.cursor() as cursor:
-        cursor.execute("create database sla")
-    urls = {"GOLD_URL": server.url("sla", "warehouse_etl", "a-secret"), "GOLD_ADMIN_URL": server.url("sla")}
-    config = load({**urls, "WAREHOUSE_HOME": str(home.folder)}, home.folder)
-    context = Context(config)
-    gold.create(context)
-    with context.gold, context.gold.cursor() as cursor:
-        cursor.execute(
-            "insert into ops.watermarks (name, snapshot_id) values ('init', %s)", (init_warehouse.fingerprint(),)
-        )
-    yield config
-    context.close()
-    with admin.cursor() as cursor:
-        cursor.execute("drop database sla with (force)")
-    admin.close()
-
-
-@pytest.fixture
-def ledger(config: Config, monkeypatch) -> Iterator[Ledger]:
-    """An empty ledger under the rules of the configuration; whoever starts Spark fails."""
-    monkeypatch.setattr("warehouse.session.build_session", no_spark)
-    ledger = Ledger(config)
-    for table in ("etl_runs", "landed_files", "star_feed", "score_feed", "outbox"):
-        ledger.query(f"delete from ops.{table}")
-    ledger.query("delete from transactions_error")
-    ledger.rules()
-    yield ledger
-    ledger.context.close()
-
-
-def no_spark(*_: object) -> None:
-    raise AssertionError("Spark was started")
 
 
 # --- The states of a day ---
@@ -675,6 +528,7 @@ def test_pipeline_health_tells_runs_and_backlog_a_line_a_job(ledger):
         ("detect", *never, "facts to score", 11, ago[2], None, None, None, None),
         ("alerts", *never, "mails to send", 1, ago[1], None, None, None, None),
         ("maintain", *never, None, None, None, None, None, None, None),
+        ("backup", *never, None, None, None, None, None, None, None),
     ]  # fmt: skip
 
 
@@ -704,24 +558,6 @@ def test_the_ledger_that_a_run_writes_makes_its_day_fresh(warehouse):
 # --- The command ---
 
 
-@pytest.fixture
-def command(ledger: Ledger, monkeypatch, capsys, tmp_path):
-    """`warehouse …` on the ledger's Gold: exit code, standard output, standard error."""
-
-    def run(*arguments: str, clock: str = "2011-01-05 10:00", **settings: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(cli, "Context", lambda config, job: Context(config, job, clock=lambda: instant(clock)))
-        with monkeypatch.context() as patch:
-            patch.chdir(tmp_path)
-            for name, value in (
-                {"GOLD_URL": ledger.config.gold_url, "WAREHOUSE_HOME": str(tmp_path)} | settings
-            ).items():
-                patch.setenv(name, value)
-            code = cli.main(arguments)
-        return code, *capsys.readouterr()
-
-    return run
-
-
 @pytest.mark.parametrize(
     ("at", "states", "code"),
     [
@@ -732,7 +568,7 @@ def command(ledger: Ledger, monkeypatch, capsys, tmp_path):
         ("2011-01-08T12:00", {"NOT_A_BUSINESS_DAY"}, 0),
     ],
 )
-def test_the_exit_code_is_1_where_a_view_was_missed(ledger, command, at, states, code):
+def test_the_exit_code_is_1_where_a_view_was_missed(ledger, on_ledger, at, states, code):
     for window in TUESDAY[1:]:
         ledger.window(window)
     ledger.run("detect", "2011-01-04 01:00", 40, rows=1)
@@ -740,15 +576,15 @@ def test_the_exit_code_is_1_where_a_view_was_missed(ledger, command, at, states,
     ledger.follow("2011-01-05 06:05", "gold", "star")
     if "T09:30" in at:
         ledger.query("delete from ops.etl_runs where job = 'gold' and started_at > '2011-01-05'")
-    said = command("sla", "--at", at, "--json")
+    said = on_ledger("sla", "--at", at, "--json")
     views = json.loads(said[1])
     assert (said[0], {view["state"] for view in views}) == (code, states), said
     assert {view["view_name"] for view in views} == EVERYTHING
 
 
-def test_a_met_day_is_a_line_a_view_and_nothing_on_standard_error(ledger, command):
+def test_a_met_day_is_a_line_a_view_and_nothing_on_standard_error(ledger, on_ledger):
     ledger.good_day(WEDNESDAY, *TUESDAY)
-    code, out, err = command("sla", "--at", "2011-01-05T10:00")
+    code, out, err = on_ledger("sla", "--at", "2011-01-05T10:00")
     assert (code, err) == (0, "")
     lines = [line.split("\t") for line in out.splitlines()]
     assert lines[0] == ["view_name", "state", "deadline", "fresh_since", "expected_at", "missing"]
@@ -756,67 +592,126 @@ def test_a_met_day_is_a_line_a_view_and_nothing_on_standard_error(ledger, comman
     assert [line[0] for line in lines[1:]] == sorted(EVERYTHING)
 
 
-def test_what_is_missed_is_said_on_standard_error_in_one_line(ledger, command):
+def test_what_is_missed_is_said_on_standard_error_in_one_line(ledger, on_ledger):
     ledger.good_day(WEDNESDAY, *TUESDAY)
     ledger.query("delete from ops.etl_runs where job = 'detect'")
-    code, _, err = command("sla")  # now, by the clock of the run
+    code, _, err = on_ledger("sla")  # now, by the clock of the run
     assert code == 1
     assert err == "sla: MISSED (3 of 9 views, due 2011-01-05 10:00 GMT): detection has not followed\n"
-    code, _, err = command("sla", "--at", "2011-01-05T09:59", "--json")
+    code, _, err = on_ledger("sla", "--at", "2011-01-05T09:59", "--json")
     assert (code, err) == (0, "")
     ledger.follow("2011-01-05 10:20", "detect")
-    assert command("sla", clock="2011-01-05 11:00")[::2] == (
+    assert on_ledger("sla", clock="2011-01-05 11:00")[::2] == (
         1, "sla: MISSED (3 of 9 views, due 2011-01-05 10:00 GMT): fresh since 2011-01-05 10:21 GMT\n",
     )  # fmt: skip
 
 
-def test_a_command_brings_the_rules_up_to_date_before_it_judges(ledger, command):
+def test_a_command_brings_the_rules_up_to_date_before_it_judges(ledger, on_ledger):
     ledger.good_day(WEDNESDAY, *TUESDAY)
-    code, out, _ = command("sla", WAREHOUSE_TIMEZONE="Asia/Tokyo")
+    code, out, _ = on_ledger("sla", WAREHOUSE_TIMEZONE="Asia/Tokyo")
     assert code == 1 and "2011-01-05 10:00 JST" in out  # the masters came after Tokyo's deadline
-    assert command("sla")[0] == 0
+    assert on_ledger("sla")[0] == 0
 
 
-def test_gold_away_and_a_gold_of_another_version_are_one_line(ledger, command):
-    code, out, err = command("sla", GOLD_URL="postgresql://etl:secret@127.0.0.1:1/ecommerce_gold")
+def test_gold_away_and_a_gold_of_another_version_are_one_line(ledger, on_ledger):
+    code, out, err = on_ledger("sla", GOLD_URL="postgresql://etl:secret@127.0.0.1:1/ecommerce_gold")
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert "Gold (Postgres) at 127.0.0.1:1 is away" in err and "secret" not in err
     ledger.query("update ops.watermarks set snapshot_id = snapshot_id + 1 where name = 'init'")
-    code, out, err = command("sla")
+    code, out, err = on_ledger("sla")
     ledger.query("update ops.watermarks set snapshot_id = snapshot_id - 1 where name = 'init'")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "scripts/run_setup.sh" in err
 
 
-def test_status_tells_the_sla_and_its_exit_code_follows_it(ledger, command, monkeypatch):
+def test_status_tells_the_sla_and_its_exit_code_follows_it(ledger, on_ledger, monkeypatch):
     def away(*_: object) -> None:
         raise WarehouseError("the landing zone is away")
 
     monkeypatch.setattr(landing, "pending", away)
-    code, out, _ = command("status")
+    code, out, _ = on_ledger("status")
     assert (code, out.splitlines()[-1]) == (
         0,
         "sla: NOT_DUE (9 of 9 views, due 2011-01-05 10:00 GMT):"
         " no window has been loaded soon after it ended: the SLA begins with the first",
     )
     ledger.window("2011-01-04T16")
-    code, out, _ = command("status")
+    code, out, _ = on_ledger("status")
     assert (code, out.splitlines()[-1]) == (
         1,
         "sla: MISSED (9 of 9 views, due 2011-01-05 10:00 GMT): countries of 2011-01-05 not loaded;"
         " products of 2011-01-05 not loaded",
     )
-    code, out, _ = command("status", "--json")
+    code, out, _ = on_ledger("status", "--json")
     assert code == 1
     assert {view["state"] for view in json.loads(out)["sla"]} == {"MISSED"}
-    assert command("status", clock="2011-01-08 12:00")[0] == 0
+    assert on_ledger("status", clock="2011-01-08 12:00")[0] == 0
 
 
-def test_a_home_that_nobody_has_set_up_has_no_deadline_and_needs_no_spark_to_say_so(own_home, monkeypatch, capsys):
-    monkeypatch.setattr("warehouse.session.build_session", no_spark)
+def test_a_home_that_nobody_has_set_up_has_no_deadline_and_needs_no_spark_to_say_so(
+    own_home, no_spark, monkeypatch, capsys
+):
     monkeypatch.delenv("GOLD_URL", raising=False)
     monkeypatch.setenv("WAREHOUSE_HOME", str(own_home))
     own_home.parent.mkdir(exist_ok=True)
     monkeypatch.chdir(own_home.parent)
     assert cli.main(["sla", "--json", "--at", "2011-01-05T12:00"]) == 0
     assert {view["state"] for view in json.loads(capsys.readouterr().out)} == {"NOT_DUE"}
+
+
+# --- A schedule that nobody keeps ---
+
+LOST = " Is the scheduler down? Nothing is lost: the next run takes everything pending"
+
+
+@pytest.mark.parametrize(
+    ("job", "last", "at", "due"),
+    [
+        ("ingest transactions", "2011-01-05 04:20", "2011-01-05T08:44:59", None),
+        ("ingest transactions", "2011-01-05 04:20", "2011-01-05T08:45", "2011-01-05 08:00 GMT"),
+        ("ingest transactions", "2011-01-05 08:00", "2011-01-05T12:30", None),
+        ("ingest transactions", "2011-01-04 20:20", "2011-01-05T00:50", "2011-01-05 00:00 GMT"),
+        ("ingest transactions", "2011-01-05 04:20", "2011-03-28T13:00", "2011-03-28 13:00 BST"),
+        ("ingest products", "2011-01-04 06:00", "2011-01-05T06:44", None),
+        ("ingest products", "2011-01-04 06:00", "2011-01-05T06:45", "2011-01-05 06:00 GMT"),
+        ("ingest products", "2011-01-04 05:59", "2011-01-05T00:10", "2011-01-04 06:00 GMT"),
+        ("ingest countries", "2011-07-04 05:00", "2011-07-05T05:44", None),
+        ("ingest countries", "2011-07-04 05:00", "2011-07-05T05:45", "2011-07-05 06:00 BST"),
+    ],
+)
+def test_an_ingest_that_is_older_than_its_schedule_would_have_it_is_told(ledger, on_ledger, job, last, at, due):
+    ledger.window("2011-01-04T04")  # the SLA has begun
+    ledger.run(job, last)
+    ledger.run("gold", at.replace("T", " "))
+    ledger.run(job, "2011-12-01 06:00")  # what nobody knew then
+    began = f"{instant(last).astimezone(ZoneInfo('Europe/London')):%Y-%m-%d %H:%M %Z}"
+    told = [line for line in on_ledger("sla", "--at", at)[2].splitlines() if line.startswith("schedule")]
+    assert told == ([f"schedule: {job} began last {began} and was due {due}.{LOST}"] if due else [])
+
+
+def test_status_tells_each_ingest_that_is_overdue_and_leaves_the_exit_code_to_the_sla(ledger, on_ledger, monkeypatch):
+    monkeypatch.setattr(landing, "pending", lambda *_: [])
+    ledger.good_day(WEDNESDAY, *TUESDAY)
+    ledger.run("ingest transactions", "2011-01-05 08:20", status="FAILED")  # somebody starts it
+    code, out, _ = on_ledger("status")
+    assert code == 0 and "schedule" not in out
+    code, out, _ = on_ledger("status", clock="2011-01-05 23:00")
+    began = "ingest transactions began last 2011-01-05 08:20 GMT and was due 2011-01-05 20:00 GMT"
+    assert code == 0 and f"schedule: {began}.{LOST}" in out.splitlines()
+    code, out, _ = on_ledger("status", "--json", clock="2011-01-06 07:00")
+    assert [job["job"] for job in json.loads(out)["overdue"]] == [
+        "ingest countries", "ingest products", "ingest transactions",
+    ]  # fmt: skip
+
+
+def test_nothing_is_overdue_of_history_that_was_loaded_at_once_or_before_the_first_run(ledger, on_ledger):
+    for window in TUESDAY:
+        ledger.window(window, at="2012-01-01 10:00")
+    ledger.run("ingest transactions", "2012-01-01 10:00")
+    assert "schedule" not in on_ledger("sla", clock="2012-02-01 10:00")[2]
+    ledger.window("2011-12-30T08", at="2012-01-07 10:00")  # a Saturday, whose business day looks back to then
+    assert "schedule" not in on_ledger("sla", clock="2012-01-07 18:00")[2]
+    ledger.window("2012-01-31T08")
+    assert "schedule" in on_ledger("sla", clock="2012-02-01 10:00")[2]
+    ledger.query("delete from ops.etl_runs where job = 'ingest transactions'")
+    assert "schedule" not in on_ledger("sla", clock="2012-02-01 10:00")[2]

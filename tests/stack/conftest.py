@@ -23,7 +23,8 @@ def _free_port() -> int:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """`make up` of a project of its own, with ports of its own; `make down VOLUMES=1` when the tests are over."""
     ports = {name: str(_free_port()) for name in ("GOLD_PORT", "SPARK_MASTER_PORT", "SPARK_HISTORY_PORT")}
-    stack = Stack(tmp_path_factory.mktemp("cluster") / "landing", {"COMPOSE_PROJECT_NAME": "warehouse-test", **ports})
+    settings = {"COMPOSE_PROJECT_NAME": "warehouse-test", "COMPOSE_PROFILES": "", **ports}  # without Jenkins
+    stack = Stack(tmp_path_factory.mktemp("cluster") / "landing", settings)
     try:
         stack.script("stack.sh", "down", "--volumes", stdin="yes\n")  # what a run that was cut short left
         up = stack.script("stack.sh", "up")

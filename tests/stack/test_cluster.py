@@ -363,7 +363,7 @@ def test_reset_asks_and_then_works_on_what_is_half_gone(stack: Stack, embedded: 
 
 def test_no_secret_is_in_images_containers_command_lines_logs_or_history(stack: Stack, tmp_path: Path) -> None:
     secrets = stack.secrets()
-    assert len(secrets) == 3 and all(len(secret) >= 24 for secret in secrets)
+    assert len(secrets) == 6 and all(len(secret) >= 24 for secret in secrets)
     containers = stack.compose("ps", "-q").stdout.split()
     places = {
         "docker inspect": stack.docker("inspect", *containers),

@@ -2,15 +2,16 @@
 
 import json
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg2
 import pytest
 
 from warehouse import cli
 from warehouse.errors import UsageError, WarehouseError
-from warehouse.ledger import Outcome
+from warehouse.ledger import NOTHING, Outcome
 
 
 @pytest.fixture(autouse=True)
@@ -58,19 +59,29 @@ def test_help_names_the_commands_and_the_exit_codes(capsys):
     assert "Exit codes: 0 done; 1 failed" in said
     for command in (
         *("init", "ingest", "gold", "star", "baselines", "detect", "alerts", "anomalies", "run", "backfill", "status"),
-        *("sla", "gold-url", "sql", "maintain"),
+        *("sla", "report", "gold-url", "sql", "maintain"),
     ):
         assert re.search(rf"^    {command}\b", said, re.MULTILINE)
 
 
 def test_options_are_read_and_have_their_defaults():
-    assert options("run") == {"until": None, "replace": False, "json": False}
-    assert options("ingest", "products", "--replace", "--json") == {
+    assert options("run") == {"since": None, "until": None, "replace": False, "dry_run": False, "json": False}
+    assert options("ingest", "products", "--replace", "--dry-run", "--json") == {
         "source": "products",
+        "since": None,
         "until": None,
         "replace": True,
+        "dry_run": True,
         "json": True,
     }
+    assert options("gold", "--from=2011-01-31T08:00", "--until", "2011-02-01") == {
+        "since": datetime(2011, 1, 31, 8, tzinfo=UTC),
+        "until": datetime(2011, 2, 1, tzinfo=UTC),
+        "dry_run": False,
+        "json": False,
+    }
+    assert options("baselines") == {"until": None, "dry_run": False, "json": False}
+    assert options("star", "--dry-run") == {"rebuild": False, "dry_run": True, "json": False}
     assert options("backfill", "--from", "2011-01-04", "--to", "2011-02-01") == {
         "first": date(2011, 1, 4),
         "last": date(2011, 2, 1),
@@ -78,8 +89,9 @@ def test_options_are_read_and_have_their_defaults():
     }
     assert options("sla") == {"at": None, "json": False}
     assert options("sla", "--at", "2011-07-04T10:00+01:00")["at"] == datetime(2011, 7, 4, 9, tzinfo=UTC)
-    assert options("init") == {"reset": False}
-    assert options("init", "--reset") == {"reset": True}
+    assert options("init") == {"reset": False, "dry_run": False, "json": False}
+    assert options("init", "--reset") == {"reset": True, "dry_run": False, "json": False}
+    assert options("report", "r1", "--into", "out") == {"run_id": "r1", "into": Path("out")}
 
 
 @pytest.mark.parametrize(
@@ -115,6 +127,24 @@ def test_a_backfill_needs_both_days(capsys):
 def test_a_backfill_backwards_is_wrong_usage(capsys):
     assert cli.main(["backfill", "--from", "2011-02-01", "--to", "2011-01-01"]) == 2
     assert capsys.readouterr().err == "warehouse: --from 2011-02-01 is after --to 2011-01-01\n"
+
+
+@pytest.mark.parametrize("command", [["run"], ["gold"], ["ingest", "products"], ["run", "--dry-run"]])
+def test_from_after_until_is_wrong_usage(capsys, monkeypatch, command):
+    monkeypatch.setattr(cli, "_ready", lambda _: pytest.fail("something was done"))
+    assert cli.main([*command, "--from", "2011-02-01T08:00:01", "--until", "2011-02-01T08:00"]) == 2
+    assert capsys.readouterr().err == "warehouse: --from 2011-02-01 08:00:01 is after --until 2011-02-01 08:00:00\n"
+
+
+@pytest.mark.parametrize("text", ["2011-01-01; rm -rf /", "$(id)", "`id`", "2011-01-01\n2011-01-02", "--until"])
+def test_what_a_scheduler_passes_on_is_a_time_or_refused(capsys, text):
+    assert "argument --from: " in usage(capsys, "run", f"--from={text}")
+
+
+def test_a_report_needs_a_run_and_a_folder(capsys):
+    assert "RUN_ID" in usage(capsys, "report", "--into", "x")
+    assert "--into" in usage(capsys, "report", "r1")
+    assert "argument RUN_ID: '../r1' is not up to 100" in usage(capsys, "report", "../r1", "--into", "x")
 
 
 # --- Errors ---
@@ -234,10 +264,101 @@ def test_an_error_of_the_program_itself_is_not_hidden(monkeypatch):
 def test_a_job_script_is_its_command_with_the_arguments_of_the_script(monkeypatch):
     called = []
     monkeypatch.setattr("sys.argv", ["ingest_products.py", "--until", "2011-01-31"])
-    monkeypatch.setitem(cli.INGEST, "products", lambda _, scope, replacing: called.append((scope, replacing)))
+    job = SimpleNamespace(run=lambda _, scope, replacing: called.append((scope, replacing)))
+    monkeypatch.setitem(cli.INGEST, "products", job)
     monkeypatch.setattr(cli, "_report", lambda *_: 3)
     assert cli.job_main("ingest", "products") == 3
     assert called == [(cli.Scope(datetime(2011, 1, 31, tzinfo=UTC)), False)]
+
+
+# --- Dry runs ---
+
+
+@pytest.fixture
+def looking(monkeypatch) -> list[str]:
+    """A warehouse whose jobs can be asked what is pending, and do nothing; who was asked."""
+    asked = []
+    monkeypatch.setattr(cli, "_ready", lambda _: pytest.fail("it was set up"))
+    monkeypatch.setattr(cli, "_only_look", lambda _: asked.append("only look"))
+    modules = [module for name, module in vars(cli).items() if getattr(module, "__name__", "").startswith("jobs.")]
+    assert len(modules) == 11
+    for module in modules:
+        name = module.__name__.removeprefix("jobs.")
+        monkeypatch.setattr(module, "run", lambda *_: pytest.fail("a job ran"))
+
+        def pending(_: object, *arguments: object, name: str = name) -> Outcome:
+            asked.append(" ".join([name, *map(str, arguments)]))
+            return Outcome(name, "2 files pending" if name == "ingest_products" else NOTHING, numbers={"files": 2})
+
+        monkeypatch.setattr(module, "pending", pending)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("command", "asked"),
+    [
+        ("ingest countries --replace", "ingest_countries {} True"),
+        ("gold", "postgres_load_fact {}"),
+        ("star --rebuild", "build_star_schema True"),
+        ("baselines --until 2011-02-01", "refresh_baselines 2011-02-01 00:00:00+00:00"),
+        ("detect", "detect_anomalies"),
+        ("alerts", "send_alerts"),
+        ("maintain", "maintain"),
+        ("backup", "backup"),
+    ],
+)
+def test_a_dry_run_asks_the_job_what_is_pending_and_does_nothing(capsys, looking, command, asked):
+    assert cli.main([*command.split(), "--dry-run"]) == 0
+    asked = asked.format(cli.Scope())
+    assert looking == ["only look", asked]
+    assert capsys.readouterr().out == f"{asked.split()[0]}: nothing pending\n"
+
+
+def test_a_dry_run_of_init_needs_nothing_to_be_set_up(looking):
+    assert cli.main(["init", "--reset", "--dry-run"]) == 0
+    assert looking == ["init_warehouse True"]
+
+
+def test_a_dry_run_of_all_jobs_says_where_more_is_to_come(capsys, looking):
+    assert cli.main(["run", "--dry-run", "--from", "2011-01-31"]) == 0
+    scope = cli.Scope(since=datetime(2011, 1, 31, tzinfo=UTC))
+    assert looking == [
+        "only look",
+        *[f"ingest_{source} {scope} False" for source in ("products", "countries", "transactions")],
+        f"postgres_load_fact {scope}",
+        "build_star_schema",
+        "detect_anomalies",
+        "send_alerts",
+    ]
+    to_come = "nothing pending now; then what the jobs before it bring"
+    assert capsys.readouterr().out.splitlines() == [
+        "ingest_products: 2 files pending",
+        "ingest_countries: nothing pending",
+        "ingest_transactions: nothing pending",
+        *[f"{j}: {to_come}" for j in ("postgres_load_fact", "build_star_schema", "detect_anomalies", "send_alerts")],
+    ]
+
+
+def test_a_dry_run_is_json_on_request(capsys, looking):
+    assert cli.main(["gold", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {"job": "postgres_load_fact", "summary": "nothing pending", "rejected": 0, "files": 2}
+    ]
+
+
+@pytest.mark.parametrize("command", ["run --dry-run", "gold --dry-run", "maintain --dry-run", "report r1 --into x"])
+def test_what_only_looks_makes_no_home(capsys, tmp_path, command):
+    assert cli.main(command.split()) == 2
+    told = f"warehouse: nothing has been set up by this version in {tmp_path}/.warehouse: run `warehouse init`\n"
+    assert capsys.readouterr().err == told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_of_init_makes_no_home(capsys, tmp_path):
+    assert cli.main(["init", "--dry-run", "--reset"]) == 0
+    told = "init: not set up, or not to the end; --reset would destroy nothing; the landing zone stays\n"
+    assert capsys.readouterr().out == told
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- What is printed ---
@@ -266,6 +387,14 @@ def test_outcomes_are_printed_as_json_for_scripts(capsys, monkeypatch):
     ]
 
 
+def days(first: str, last: str) -> tuple[datetime, datetime]:
+    """The first and the last instant of these days."""
+    return (
+        datetime.combine(date.fromisoformat(first), time.min, UTC),
+        datetime.combine(date.fromisoformat(last), time.max, UTC),
+    )
+
+
 def test_a_backfill_goes_month_by_month_each_with_a_run_id_of_its_own(capsys, monkeypatch):
     scopes, run_ids = [], set()
 
@@ -278,8 +407,8 @@ def test_a_backfill_goes_month_by_month_each_with_a_run_id_of_its_own(capsys, mo
     monkeypatch.setattr(cli.landing, "days", lambda *_: {date(2011, 1, 31), date(2011, 2, 2), date(2011, 4, 1)})
     assert cli.main(["backfill", "--from", "2011-01-31", "--to", "2011-02-02"]) == 3
     assert scopes == [
-        (date(2011, 1, 31), date(2011, 1, 31), None),
-        (date(2011, 2, 1), date(2011, 2, 2), None),
+        (*days("2011-01-31", "2011-01-31"), None),
+        (*days("2011-02-01", "2011-02-02"), None),
     ]
     assert len(run_ids) == 2
     assert capsys.readouterr().out.splitlines() == [
@@ -295,11 +424,11 @@ def test_a_backfill_passes_over_months_of_which_nothing_landed(monkeypatch):
     monkeypatch.setattr(cli, "run_all", lambda _, scope: scopes.append((scope.since, scope.last)) or [IDLE])
     monkeypatch.setattr(cli.landing, "days", lambda *_: {date(2011, 3, 5)})
     assert cli.main(["backfill", "--from", "1900-01-01", "--to", "9999-12-31"]) == 0
-    assert scopes == [(date(2011, 3, 1), date(2011, 3, 31))]
+    assert scopes == [days("2011-03-01", "2011-03-31")]
     scopes.clear()
     monkeypatch.setattr(cli.landing, "days", lambda *_: set())
     assert cli.main(["backfill", "--from", "2011-01-01", "--to", "2011-02-28"]) == 0
-    assert scopes == [(date(2011, 1, 1), date(2011, 2, 28))]
+    assert scopes == [days("2011-01-01", "2011-02-28")]
 
 
 @pytest.mark.parametrize(

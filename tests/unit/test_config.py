@@ -76,10 +76,14 @@ def test_without_any_setting_the_home_is_below_the_current_folder_and_embedded(t
             digest=None,
         ),
         sla=config.sla,
+        metastore_url=None,
+        backups=tmp_path / ".warehouse" / "backups",
+        backups_kept=14,
         keep_snapshots_days=7,
         keep_resolved_days=92,
         run_id="",
         target_file_bytes=128 << 20,
+        error_share=0.05,
         failpoint="",
     )
     assert config.embedded
@@ -279,7 +283,7 @@ def test_a_file_of_rules_that_cannot_be_read_is_told_in_one_line(tmp_path, conte
      "locks.wait_seconds", "maintenance", "maintenance.keep_snapshots_days", "maintenance.target_file_bytes",
      "maintenance.keep_resolved_days", "anomaly", "anomaly.lookback_days", "alerts", "alerts.at_most",
      "alerts.case_url", "alerts.retry_seconds", "alerts.digest", "sla", "sla.deadline", "sla.masters_due",
-     "sla.lead_minutes", "sla.look_back_days", "sla.business_days", "sla.holidays"],
+     "sla.lead_minutes", "sla.look_back_days", "sla.business_days", "sla.holidays", "report", "report.error_share"],
 )  # fmt: skip
 def test_a_missing_rule_is_named(tmp_path, name):
     path = with_rules(tmp_path, changed(name, None))
@@ -328,6 +332,10 @@ def test_a_missing_rule_is_named(tmp_path, name):
         ("sla.business_days", {"Monday": [9]}),
         ("sla.business_days", {"Monday": None}),
         ("sla.business_days", {"Monday": [[8]]}),
+        ("report.error_share", 5),
+        ("report.error_share", -0.1),
+        ("report.error_share", "5 %"),
+        ("report.error_share", float("nan")),
         ("sla.holidays", "2011-12-25"),
         ("sla.holidays", ["2011-12-25"]),
         ("sla.holidays", [datetime(2011, 12, 25, 10)]),  # noqa: DTZ001 - as YAML reads one

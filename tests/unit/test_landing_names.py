@@ -1,13 +1,13 @@
 """What a landing file's name says, and which files a run takes."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 import pytest
 
 from warehouse.config import load
-from warehouse.landing import LandingFile, Scope, _named, batch_end
+from warehouse.landing import LandingFile, Scope, _named, _size, batch_end, span
 
 SOURCES = load({}, Path(__file__).parent).sources
 FILE = LandingFile("folder/name", "file:///landing/folder/name", 1, datetime(2011, 1, 5, tzinfo=UTC))
@@ -115,7 +115,29 @@ def test_a_file_knows_its_day_its_slot_and_when_it_is_complete():
     assert window("2011-01-04T20").complete_at == datetime(2011, 1, 5, tzinfo=UTC)
     assert (snapshot("2011-01-04").day, snapshot("2011-01-04").slot) == (date(2011, 1, 4), "2011-01-04")
     assert snapshot("2011-01-04").complete_at == datetime(2011, 1, 4, tzinfo=UTC)
+    assert window("2011-01-04T20").begins_at == datetime(2011, 1, 4, 20, tzinfo=UTC)
+    assert snapshot("2011-01-04").begins_at == datetime(2011, 1, 4, tzinfo=UTC)
     assert (FILE.day, FILE.slot) == (None, "")
+
+
+def test_windows_and_dates_are_told_by_the_first_and_the_last():
+    assert span(["2011-01-04T08"]) == span(["2011-01-04T08"] * 2) == "2011-01-04T08"
+    assert span(["2011-01-05", "2011-01-04", "2011-01-06"]) == "2011-01-04 to 2011-01-06"
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (12_345_678, "12.3 MB"),
+        (5 * 10**12, "5000.0 GB"),
+    ],
+)
+def test_a_size_is_told_in_the_unit_that_fits(size, told):
+    assert _size(size) == told
 
 
 # --- Scope ---
@@ -142,13 +164,41 @@ def test_a_snapshot_is_taken_from_the_beginning_of_its_date(until, taken):
 
 
 @pytest.mark.parametrize(
+    ("since", "taken"),
+    [
+        (datetime(2011, 1, 4, 8, tzinfo=UTC), True),
+        (datetime(2011, 1, 4, 8, 0, 1, tzinfo=UTC), False),  # though it has not ended
+        (None, True),
+    ],
+)
+def test_a_window_is_taken_from_its_beginning_on(since, taken):
+    assert Scope(since=since).takes(window("2011-01-04T08")) is taken
+    assert Scope(since=since).takes_window("2011-01-04T08") is taken
+
+
+@pytest.mark.parametrize(
+    ("since", "taken"),
+    [(datetime(2011, 1, 4, tzinfo=UTC), True), (datetime(2011, 1, 4, 0, 0, 1, tzinfo=UTC), False)],
+)
+def test_a_snapshot_is_taken_from_its_date_on(since, taken):
+    assert Scope(since=since).takes(snapshot("2011-01-04")) is taken
+
+
+def test_a_window_that_is_not_wholly_between_from_and_until_is_not_taken():
+    scope = Scope(until=datetime(2011, 1, 4, 16, tzinfo=UTC), since=datetime(2011, 1, 4, 8, tzinfo=UTC))
+    windows = [f"2011-01-04T{hour:02}" for hour in range(0, 24, 4)]
+    assert [w for w in windows if scope.takes_window(w)] == ["2011-01-04T08", "2011-01-04T12"]
+
+
+@pytest.mark.parametrize(
     ("day", "taken"), [("2011-01-03", False), ("2011-01-04", True), ("2011-01-05", True), ("2011-01-06", False)]
 )
 def test_days_are_taken_from_the_first_to_the_last_both_included(day, taken):
-    scope = Scope(since=date(2011, 1, 4), last=date(2011, 1, 5))
+    scope = Scope(since=datetime(2011, 1, 4, tzinfo=UTC), last=datetime.combine(date(2011, 1, 5), time.max, UTC))
     assert scope.takes(snapshot(day)) is taken
     assert scope.takes(window(f"{day}T20")) is taken
 
 
 def test_a_file_whose_name_says_nothing_is_always_taken_so_that_its_refusal_is_told():
-    assert Scope(datetime(2000, 1, 1, tzinfo=UTC), date(2000, 1, 1), date(2000, 1, 1)).takes(FILE)
+    past = datetime(2000, 1, 1, tzinfo=UTC)
+    assert Scope(past, past, past).takes(FILE)
