@@ -132,13 +132,12 @@ def csv_line(frame: DataFrame, columns: Sequence[str]) -> Column:
     """A row as a line of COPY's CSV format: text quoted, null as nothing at all."""
     types = {field.name: field.dataType for field in frame.schema.fields}
 
-    def written(column: str) -> Column:
+    def written(column: str) -> str:
         if not isinstance(types[column], StringType):
-            return F.coalesce(F.col(column).cast("string"), F.lit(""))
-        text = F.translate(F.replace(F.col(column), F.lit('"'), F.lit('""')), "\0", "␀")
-        return F.coalesce(F.concat(F.lit('"'), text, F.lit('"')), F.lit(""))
+            return f"coalesce(string(`{column}`), '')"
+        return f"""coalesce('"' || translate(replace(`{column}`, '"', '""'), '\\0', '␀') || '"', '')"""
 
-    return F.concat(F.concat_ws(",", *[written(c) for c in columns]), F.lit("\n"))
+    return F.expr(f"concat_ws(',', {', '.join(map(written, columns))}) || '\\n'")
 
 
 def copy(

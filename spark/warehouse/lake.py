@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from warehouse.config import PROJECT
 from warehouse.errors import WarehouseError
-from warehouse.session import CATALOG
+from warehouse.session import CATALOG, java_class
 
 BRONZE, STAR = "ecommerce_db", "ecommerce_dw"
 TABLES = {
@@ -53,8 +53,7 @@ def _catalog(spark: SparkSession) -> Any:
 
 
 def _identifier(spark: SparkSession, table: str) -> Any:
-    jvm: Any = spark._jvm
-    return jvm.org.apache.iceberg.catalog.TableIdentifier.parse(table)
+    return java_class(spark, "org.apache.iceberg.catalog.TableIdentifier").parse(table)
 
 
 def _folders(spark: SparkSession, table: str) -> list[str]:
@@ -80,8 +79,8 @@ def description(spark: SparkSession, table: str) -> Description:
 
 def lost_file(spark: SparkSession, described: Description) -> str | None:
     """A file that is needed to read a table as it is described, and that is gone; None where all are there."""
-    jvm: Any = spark._jvm
-    io = jvm.org.apache.iceberg.hadoop.HadoopFileIO(spark._jsparkSession.sessionState().newHadoopConf())
+    io_class = java_class(spark, "org.apache.iceberg.hadoop.HadoopFileIO")
+    io = io_class(spark._jsparkSession.sessionState().newHadoopConf())
     metadata = _parsed(spark, described)
     snapshot = metadata.currentSnapshot()
     if snapshot is None:
@@ -94,22 +93,21 @@ def lost_file(spark: SparkSession, described: Description) -> str | None:
         return str(snapshot.manifestListLocation())
     if lost := next(filter(gone, [str(manifest.path()) for manifest in snapshot.allManifests(io)]), None):
         return lost
-    table = jvm.org.apache.iceberg.BaseTable(jvm.org.apache.iceberg.StaticTableOperations(metadata, io), "described")
+    operations = java_class(spark, "org.apache.iceberg.StaticTableOperations")(metadata, io)
+    table = java_class(spark, "org.apache.iceberg.BaseTable")(operations, "described")
     files = (str(task.file().location()) for task in table.newScan().planFiles().iterator())
     return next(filter(gone, files), None)
 
 
 def _parsed(spark: SparkSession, described: Description) -> Any:
-    jvm: Any = spark._jvm
-    return jvm.org.apache.iceberg.TableMetadataParser.fromJson(described.location, described.text)
+    return java_class(spark, "org.apache.iceberg.TableMetadataParser").fromJson(described.location, described.text)
 
 
 def put_back(spark: SparkSession, described: Description) -> None:
     """Let the file that describes a table be there, and be its newest."""
-    jvm: Any = spark._jvm
     system, path = _file(spark, described.location)
     if system.exists(path):
-        system.setTimes(path, jvm.java.lang.System.currentTimeMillis(), -1)
+        system.setTimes(path, java_class(spark, "java.lang.System").currentTimeMillis(), -1)
         return
     with closing(system.create(path, False)) as stream:
         stream.write(bytearray(described.text.encode()))
@@ -168,10 +166,9 @@ def _metadata_files(spark: SparkSession, folder: str) -> list[tuple[int, str]]:
 
 
 def _text(spark: SparkSession, uri: str) -> str:
-    jvm: Any = spark._jvm
     system, path = _file(spark, uri)
     with closing(system.open(path)) as stream:
-        return str(jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+        return str(java_class(spark, "org.apache.commons.io.IOUtils").toString(stream, "UTF-8"))
 
 
 def make_folder(spark: SparkSession, uri: str) -> None:
@@ -187,8 +184,7 @@ def delete_folder(spark: SparkSession, uri: str) -> None:
 
 
 def _file(spark: SparkSession, uri: str) -> tuple[Any, Any]:
-    jvm: Any = spark._jvm
-    path = jvm.org.apache.hadoop.fs.Path(uri)
+    path = java_class(spark, "org.apache.hadoop.fs.Path")(uri)
     return path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()), path
 
 
@@ -212,8 +208,8 @@ def has_snapshot(spark: SparkSession, table: str, snapshot: int | None) -> bool:
 
 
 def _iceberg(spark: SparkSession, table: str) -> Any:
-    jvm: Any = spark._jvm
-    return jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, f"{CATALOG}.{table}")
+    loader = java_class(spark, "org.apache.iceberg.spark.Spark3Util")
+    return loader.loadIcebergTable(spark._jsparkSession, f"{CATALOG}.{table}")
 
 
 def read(spark: SparkSession, table: str, snapshot: int | None = None) -> DataFrame:
@@ -249,8 +245,9 @@ def append(rows: DataFrame, table: str) -> None:
 
 def overwrite(spark: SparkSession, table: str, rows: DataFrame | None) -> None:
     """Replace all rows of a table (None: by nothing), as one commit."""
-    rows = read(spark, table).limit(0) if rows is None else rows
-    rows.writeTo(f"{CATALOG}.{table}").overwrite(F.lit(True))
+    if rows is not None or row_count(spark, table):
+        rows = read(spark, table).limit(0) if rows is None else rows
+        rows.writeTo(f"{CATALOG}.{table}").overwrite(F.lit(True))
 
 
 def row_count(spark: SparkSession, table: str) -> int:
@@ -289,8 +286,11 @@ def merge(differences: DataFrame, table: str, key: str, condition: str = "true")
 
     `condition` on the target `t` says where matching rows can be, so that the rest is not read.
     """
-    target = table.rpartition(".")[2]
     columns = [c for c in differences.columns if c != "op"]
+    if not row_count(differences.sparkSession, table):
+        append(differences.where("op = 'U'").select(*columns), table)
+        return
+    target = table.rpartition(".")[2]
     values = {c: F.col(f"s.{c}") for c in columns}
     matches = (F.col(f"{target}.{key}") == F.col(f"s.{key}")) & F.expr(condition.replace("t.", f"{target}."))
     (

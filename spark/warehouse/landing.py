@@ -22,7 +22,7 @@ from warehouse.errors import Rejected
 from warehouse.ledger import Outcome
 from warehouse.parsing import Column, check_snapshot, decode, parse
 from warehouse.rules import facts
-from warehouse.session import CATALOG, Context
+from warehouse.session import CATALOG, Context, java_class
 
 _ROWS_A_BATCH = 20_000
 _NO_BYTES = hashlib.sha256(b"").hexdigest()
@@ -114,8 +114,7 @@ def span(slots: Collection[str]) -> str:
 
 def listing(context: Context, source: Source) -> list[LandingFile]:
     """The complete files of a source, in the order of their windows or dates."""
-    jvm: Any = context.spark._jvm
-    folder = jvm.org.apache.hadoop.fs.Path(f"{context.config.landing_uri}/{source.name}")
+    folder = java_class(context.spark, "org.apache.hadoop.fs.Path")(f"{context.config.landing_uri}/{source.name}")
     system = folder.getFileSystem(context.spark._jsparkSession.sessionState().newHadoopConf())
     found = []
     for status in system.listStatus(folder) if system.exists(folder) else ():

@@ -102,6 +102,11 @@ def build_session(config: Config, job: str, run_id: str) -> SparkSession:
         .config("spark.sql.defaultCatalog", CATALOG)
         # gains these plans nothing, and takes seconds to find that out where they are wide
         .config("spark.sql.constraintPropagation.enabled", "false")
+        .config("spark.python.daemon.module", "warehouse.workers")
+        # a TCP socket holds the last small message to a worker back for 40 ms
+        .config("spark.python.unix.domain.socket.enabled", "true")
+        # for notebooks: asks Java several times for every column that is built
+        .config("spark.python.sql.dataFrameDebugging.enabled", "false")
     )
     for name, value in named.items():
         builder = builder.config(f"spark.executorEnv.{name}", value)
@@ -111,6 +116,7 @@ def build_session(config: Config, job: str, run_id: str) -> SparkSession:
         builder = builder.master(config.spark_master)
     with _environment(named):
         session = _started(builder)
+    _remember_classes(session)
     session.sparkContext.setLogLevel("ERROR")
     _say_nothing_of_failed_tasks(session)
     if config.embedded:
@@ -120,12 +126,23 @@ def build_session(config: Config, job: str, run_id: str) -> SparkSession:
     return session
 
 
+def java_class(session: SparkSession, name: str) -> Any:
+    """A Java class by its full name. Along a path of attributes Java would seek each part of it in all jars."""
+    return getattr(session._jvm, name)
+
+
+def _remember_classes(session: SparkSession) -> None:
+    """What PySpark asks for with every column it makes, and Java then seeks in all packages of all jars."""
+    for name in ("functions", "org.apache.spark.sql.functions", "PythonUtils"):
+        setattr(session._jvm, name, java_class(session, name))
+
+
 def _say_nothing_of_failed_tasks(session: SparkSession) -> None:
     """In this process: what the job then says of it is the line that people read. Executors' own logs have the rest."""
-    jvm: Any = session._jvm
-    log4j = jvm.org.apache.logging.log4j
+    configurator = java_class(session, "org.apache.logging.log4j.core.config.Configurator")
+    off = java_class(session, "org.apache.logging.log4j.Level").OFF
     for name in ("executor.Executor", "scheduler.TaskSetManager"):
-        log4j.core.config.Configurator.setLevel(f"org.apache.spark.{name}", log4j.Level.OFF)
+        configurator.setLevel(f"org.apache.spark.{name}", off)
 
 
 @contextmanager
