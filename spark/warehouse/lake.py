@@ -134,7 +134,8 @@ def forget_lost_snapshots(spark: SparkSession, table: str) -> None:
 def _register_again(spark: SparkSession, table: str) -> bool:
     """Tell a catalog that has lost a table where it stood last; false where there is none to be found.
 
-    What is newest counts, whole and with its files: another may be of a commit that was cut short.
+    What is newest counts, of what is whole: a file that was cut short describes nothing. An older one would bring
+    back a table without its last rows, and say nothing of it.
     """
     identifier = _identifier(spark, table)
     if _catalog(spark).tableExists(identifier):
@@ -146,14 +147,13 @@ def _register_again(spark: SparkSession, table: str) -> bool:
             _parsed(spark, described)
         except Py4JJavaError:
             continue
-        if lost_file(spark, described) is None:
-            _catalog(spark).registerTable(identifier, location)
-            return True
-    if files:
-        raise WarehouseError(
-            f"the catalog has lost {table}, and of what {files[0][1].rpartition('/')[0]} describes files are gone."
-            " It was left as it is; `init --reset` begins anew."
-        )
+        if lost := lost_file(spark, described):
+            raise WarehouseError(
+                f"the catalog has lost {table}, and files of it are gone ({lost}). It was left as it is;"
+                " `init --reset` begins anew."
+            )
+        _catalog(spark).registerTable(identifier, location)
+        return True
     return False
 
 
