@@ -104,9 +104,7 @@ def test_the_wrappers_make_of_the_days_what_the_embedded_home_makes(stack: Stack
     assert stack.script("run_ingest_products.sh").returncode == 0
     gold = stack.script("run_fact_postgres.sh", WAREHOUSE_RUN_ID="late-price")
     assert re.search(r"\d+ repriced", gold.stdout), gold
-    assert stack.script("run_star_schema.sh").returncode == 0
-    assert stack.script("run_detect_anomalies.sh").returncode == 0
-    assert_as_embedded(stack, embedded)
+    assert_a_run_makes_it_as_embedded(stack, embedded)
     assert stack.gold("select job, status from ops.etl_runs where run_id = 'late-price'") == [("gold", "DONE")]
 
 
@@ -137,10 +135,6 @@ def test_stewards_are_told_by_a_mail_server_on_the_network(stack: Stack, tmp_pat
     assert stack.gold("select count(*) from anomalies where tier <> 'notice' and alerted_at is null") == [(0,)]
     again = stack.warehouse("run")
     assert set(re.findall(r": (.*)", again.stdout)) == {"nothing pending"}
-    refreshed = stack.script("run_refresh_baselines.sh")
-    assert re.fullmatch(r"baselines: [1-9]\d* baselines by sales before 2011-02-0\d \d\d:00\n", refreshed.stdout), (
-        refreshed
-    )
 
 
 def test_the_sla_is_told_by_its_wrapper_and_history_alone_has_no_deadline(stack: Stack) -> None:
@@ -273,26 +267,21 @@ def landed(stack: Stack, source: str) -> list[str]:
     return re.findall(r'"pathSuffix":"([^"]*)"', stack.inside("spark-client", "curl", "-sf", url))
 
 
-@pytest.mark.parametrize(
-    ("service", "job"),
-    [
-        ("hive-metastore", "ingest transactions"),
-        ("metastore-db", "ingest transactions"),
-        ("datanode", "ingest transactions"),
-        ("gold", "gold"),
-    ],
-)
-def test_a_service_that_is_restarted_during_a_run_costs_at_most_that_run(
-    stack: Stack, embedded: Warehouse, service: str, job: str
-) -> None:
-    window = {"hive-metastore": "00", "metastore-db": "04", "datanode": "08", "gold": "12"}[service]
-    sell(stack, f"2011-02-10T{window}_restart", a_sale(f"restart-{service}"))
-    run = stack.start("compose.sh", "exec", "-T", "spark-client", "warehouse", "run")
-    stack.wait_for_job(job)
-    stack.docker("restart", "-t", "1", stack.container(service))
-    out, err = run.communicate(timeout=300)
-    stack.heal()
-    assert run.returncode in (0, 1) and one_line(err), (out, err)
+def test_a_service_that_is_restarted_during_a_run_costs_at_most_that_run(stack: Stack, embedded: Warehouse) -> None:
+    during = {
+        "hive-metastore": "ingest transactions",
+        "metastore-db": "ingest transactions",
+        "datanode": "ingest transactions",
+        "gold": "gold",
+    }
+    for hour, (service, job) in enumerate(during.items()):
+        sell(stack, f"2011-02-10T{4 * hour:02d}_restart", a_sale(f"restart-{service}"))
+        run = stack.start("compose.sh", "exec", "-T", "spark-client", "warehouse", "run")
+        stack.wait_for_job(job)
+        stack.docker("restart", "-t", "1", stack.container(service))
+        out, err = run.communicate(timeout=300)
+        stack.heal()
+        assert run.returncode in (0, 1) and one_line(err), (service, out, err)
     assert_a_run_makes_it_as_embedded(stack, embedded)
 
 
@@ -330,8 +319,7 @@ def test_down_and_up_keep_everything(stack: Stack, embedded: Warehouse) -> None:
     assert stack.script("stack.sh", "down", "--volumes", stdin="no\n").returncode == 2
     up = stack.script("stack.sh", "up")
     assert up.returncode == 0, up
-    assert stack.warehouse("run").returncode == 0
-    assert_as_embedded(stack, embedded)
+    assert_a_run_makes_it_as_embedded(stack, embedded)
 
 
 def test_reset_asks_and_then_works_on_what_is_half_gone(stack: Stack, embedded: Warehouse) -> None:
