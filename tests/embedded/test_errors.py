@@ -59,12 +59,16 @@ def retry(warehouse: Warehouse, error: int) -> None:
 
 
 def assert_whole(warehouse: Warehouse, landed: int) -> None:
-    """The books balance, the ledger's too, and the star holds Gold's facts."""
+    """The books balance, and the ledger's too."""
     assert_balanced(warehouse, landed)
     assert warehouse.query("select sum(rows_in), sum(rows_fact), sum(rows_error) from ops.etl_runs") == [
         warehouse.books()[:3]
     ]
     assert warehouse.query("select count(*) from ops.duplicates") == [warehouse.books()[3:]]
+
+
+def assert_the_star_follows(warehouse: Warehouse) -> None:
+    """The star holds Gold's facts."""
     columns = "transaction_id, product_sk, quantity, unit_price, total_amount"
     assert sorted(warehouse.lake(f"select {columns} from ecommerce_dw.fact_transactions")) == sorted(
         warehouse.query(f"select {columns} from fact_transactions")
@@ -76,7 +80,7 @@ def shop(warehouse: Warehouse) -> Warehouse:
     """A good sale, one to an unknown country, one whose quantity is no number."""
     land_masters(warehouse)
     land_sales(warehouse, JANUARY, sale("GOOD"), sale("ABROAD", country="XX"), sale("MANY", quantity="many"))
-    warehouse.run()
+    warehouse.load()
     return warehouse
 
 
@@ -106,23 +110,24 @@ def test_a_corrected_row_becomes_a_fact_and_its_error_is_resolved_beside_it(shop
         ("GB", None),
     ]
     assert_whole(shop, 3)
+    assert_the_star_follows(shop)
     assert {outcome.line for outcome in shop.run()} == {"nothing pending"}
 
 
 def test_a_correction_that_does_not_help_stays_open_with_the_new_reason(shop):
     error = error_id(shop, "MANY")
     correct(shop, error, quantity="2", stock_code="Z")
-    shop.run()
+    shop.load()
     assert errors(shop)[1] == ("MANY", "UNKNOWN_PRODUCT", "OPEN", 2)
     correct(shop, error, quantity="none")
-    shop.run()
+    shop.load()
     assert errors(shop)[1] == ("MANY", "MALFORMED", "OPEN", 3)
     assert shop.query("select detail, correction from transactions_error where error_id = %s", [error]) == [
         ("quantity 'none' is not a whole number of 32 bits", {"quantity": "none"})
     ]
     assert_whole(shop, 3)
     correct(shop, error, quantity="2")
-    shop.run()
+    shop.load()
     assert errors(shop)[1] == ("MANY", "MALFORMED", "RESOLVED", 4)
     assert amounts(shop) == {"GOOD": "1.5000", "MANY": "3.0000"}
     assert_whole(shop, 3)
@@ -134,17 +139,17 @@ def test_a_corrected_id_competes_for_the_transaction_that_it_names(warehouse):
     land_sales(warehouse, "2011-01-01T08", sale("T1", code="Z"))
     land_sales(warehouse, "2011-01-01T12", sale("T2"))
     land_sales(warehouse, "2011-01-01T16", sale("T3", quantity="x"))
-    warehouse.run()
+    warehouse.load()
     first, last = error_id(warehouse, "T1"), error_id(warehouse, "T3")
 
     correct(warehouse, last, transaction_id=" T2 ", quantity=5)
-    warehouse.run()
+    warehouse.load()
     assert errors(warehouse) == [("T1", "UNKNOWN_PRODUCT", "OPEN", 1), ("T3", "DUPLICATE_CONFLICT", "OPEN", 2)]
     assert amounts(warehouse) == {"T2": "1.5000"}
     assert_whole(warehouse, 3)
 
     correct(warehouse, first, transaction_id="T2", stock_code="B")
-    warehouse.run()
+    warehouse.load()
     assert amounts(warehouse) == {"T2": "2.0000"}, "the row of 08:00 is before the fact of 12:00"
     assert errors(warehouse) == [
         ("T1", "UNKNOWN_PRODUCT", "RESOLVED", 2),
@@ -154,7 +159,7 @@ def test_a_corrected_id_competes_for_the_transaction_that_it_names(warehouse):
     assert_whole(warehouse, 3)
 
     correct(warehouse, first, transaction_id="T4", stock_code="B")
-    warehouse.run()
+    warehouse.load()
     assert amounts(warehouse) == {"T2": "1.5000", "T4": "2.0000"}, "what it had displaced is back"
     assert errors(warehouse)[0][:3] == ("T1", "UNKNOWN_PRODUCT", "RESOLVED")
     assert len(errors(warehouse)) == 2
@@ -163,16 +168,16 @@ def test_a_corrected_id_competes_for_the_transaction_that_it_names(warehouse):
 
 def test_a_row_corrected_into_an_exact_duplicate_counts_as_one(shop):
     land_sales(shop, "2011-01-01T12", sale("GOOD", quantity="one"))
-    shop.run()
+    shop.load()
     error = error_id(shop, "GOOD")
     correct(shop, error, quantity="1")
-    shop.run()
+    shop.load()
     assert amounts(shop) == {"GOOD": "1.5000"}
     assert errors(shop)[1] == ("GOOD", "MALFORMED", "RESOLVED", 2)
     assert shop.query("select row_id from ops.duplicates") == [(error,)]
     assert_whole(shop, 4)
     correct(shop, error, quantity="1", transaction_id="OTHER")
-    shop.run()
+    shop.load()
     assert amounts(shop) == {"GOOD": "1.5000", "OTHER": "1.5000"}
     assert_whole(shop, 4)
 
@@ -181,21 +186,21 @@ def test_a_discarded_row_is_an_error_for_ever_and_competes_with_none(warehouse):
     land_masters(warehouse)
     land_sales(warehouse, "2011-01-01T08", sale("T1", country="DE"), sale("T2", quantity="x"))
     land_sales(warehouse, "2011-01-01T12", sale("T1", quantity=2), sale("T1", quantity=2))
-    warehouse.run()
+    warehouse.load()
     assert amounts(warehouse) == {}, "the row to DE is taken for T1, and has no country"
     error = error_id(warehouse, "T1", country_id="DE")
 
     discard(warehouse, error)
     discard(warehouse, error_id(warehouse, "T2"))
     assert [row[2] for row in errors(warehouse)].count("DISCARDED") == 2, "at once"
-    warehouse.run()
+    warehouse.load()
     assert amounts(warehouse) == {"T1": "3.0000"}
     assert [row[1:3] for row in errors(warehouse)] == [("UNKNOWN_COUNTRY", "DISCARDED"), ("MALFORMED", "DISCARDED")]
     assert_whole(warehouse, 4)
 
     warehouse.land("countries/countries_2011-01-02.csv", ["DE,Germany,Europe,51,10"], COUNTRIES)
     land_sales(warehouse, "2011-01-01T16", sale("T1", quantity=7))
-    warehouse.run()
+    warehouse.load()
     assert amounts(warehouse) == {"T1": "3.0000"}, "neither the country nor a rival wakes it"
     assert [row[1:3] for row in errors(warehouse)] == [
         ("UNKNOWN_COUNTRY", "DISCARDED"),
@@ -207,7 +212,7 @@ def test_a_discarded_row_is_an_error_for_ever_and_competes_with_none(warehouse):
     retry(warehouse, error)
     retry(warehouse, error_id(warehouse, "T2"))
     assert [row[2] for row in errors(warehouse)] == ["OPEN"] * 3
-    warehouse.run()
+    warehouse.load()
     assert amounts(warehouse) == {"T1": "1.5000"}, "it is the earliest again, and has its country"
     assert [row[1:3] for row in errors(warehouse)] == [("DUPLICATE_CONFLICT", "OPEN")] * 3 + [("MALFORMED", "OPEN")]
     assert warehouse.query("select * from ops.error_verdicts") == []
@@ -217,28 +222,28 @@ def test_a_discarded_row_is_an_error_for_ever_and_competes_with_none(warehouse):
 def test_a_steward_can_take_back_what_he_corrected(shop):
     error = error_id(shop, "MANY")
     correct(shop, error, quantity=60)
-    shop.run()
+    shop.load()
     correct(shop, error, quantity=6)
     assert errors(shop)[1][2] == "RESOLVED", "until the fact has followed"
     assert_balanced(shop, 3)
-    shop.run()
+    shop.load()
     assert amounts(shop)["MANY"] == "9.0000"
     assert_whole(shop, 3)
 
     discard(shop, error)
     assert_balanced(shop, 3)
-    shop.run()
+    shop.load()
     assert amounts(shop) == {"GOOD": "1.5000"}
     assert errors(shop)[1] == ("MANY", "MALFORMED", "DISCARDED", 4)
     assert_whole(shop, 3)
 
     retry(shop, error)
-    shop.run()
+    shop.load()
     assert amounts(shop)["MANY"] == "9.0000", "the correction stands"
     assert_whole(shop, 3)
 
     correct(shop, error, quantity="many")
-    shop.run()
+    shop.load()
     assert amounts(shop) == {"GOOD": "1.5000"}
     assert errors(shop)[1][1:3] == ("MALFORMED", "OPEN")
     assert_whole(shop, 3)
@@ -250,16 +255,16 @@ def test_a_correction_holds_whenever_its_row_is_read_again(shop):
     correct(shop, error_id(shop, "MANY"), quantity=2, stock_code="NEW")
     other = [sale("OTHER"), sale("GOOD", quantity=9)]
     land_sales(shop, "2011-01-01T08_b", *other)
-    shop.run()
+    shop.load()
     land_sales(shop, "2011-01-01T08_b", sale("OTHER", quantity=3))
-    shop.run(replace=True)
+    shop.load(replace=True)
     assert amounts(shop) == {"GOOD": "1.5000", "ABROAD": "1.5000", "OTHER": "4.5000"}
     assert [row[1:3] for row in errors(shop)] == [("UNKNOWN_COUNTRY", "RESOLVED"), ("UNKNOWN_PRODUCT", "OPEN")]
     assert_whole(shop, 4)
 
     shop.land("products/products_2010-12-31.csv", ["NEW,New,,4.00,1", APPLE.replace("1.50", "1.25")], PRODUCTS)
     shop.land("countries/countries_2011-01-02.csv", ["XX,Atlantis,,,"], COUNTRIES)
-    said = {outcome.job: outcome.line for outcome in shop.run()}
+    said = {outcome.job: outcome.line for outcome in shop.load()}
     assert said["gold"] == "0 landed = 1 facts + -1 errors + 0 duplicates (1 corrected)"
     assert amounts(shop)["MANY"] == "8.0000"
     assert [row[1:3] for row in errors(shop)] == [("UNKNOWN_COUNTRY", "RESOLVED"), ("MALFORMED", "RESOLVED")]
@@ -267,7 +272,7 @@ def test_a_correction_holds_whenever_its_row_is_read_again(shop):
     assert_whole(shop, 4)
 
     land_sales(shop, "2011-01-01T04", sale("ABROAD", quantity=8), sale("MANY", quantity=2, code="NEW"))
-    shop.run()
+    shop.load()
     assert amounts(shop)["ABROAD"] == "12.0000"
     assert [row[1:3] for row in errors(shop)] == [("DUPLICATE_CONFLICT", "OPEN"), ("MALFORMED", "RESOLVED")]
     assert shop.query("select count(*) from ops.duplicates") == [(1,)]
@@ -333,9 +338,9 @@ def test_a_run_that_is_killed_loses_no_correction_and_takes_none_twice(shop, poi
     correct(shop, error_id(shop, "ABROAD"), country_id="GB")
     discard(shop, error_id(shop, "MANY"))
     with pytest.raises(SimulatedCrash):
-        shop.run(failpoint=f"{point}:raise")
+        shop.load(failpoint=f"{point}:raise")
     assert_balanced(shop, 3)
-    shop.run()
+    shop.load()
     assert errors(shop) == [("ABROAD", "UNKNOWN_COUNTRY", "RESOLVED", 2), ("MANY", "MALFORMED", "DISCARDED", 2)]
     assert amounts(shop) == {"GOOD": "1.5000", "ABROAD": "1.5000"}
     assert_whole(shop, 3)
@@ -352,7 +357,7 @@ def meanwhile(shop: Warehouse, monkeypatch: pytest.MonkeyPatch, *steps: Any) -> 
 
     with monkeypatch.context() as patch:
         patch.setattr(gold, "settle", act_and_settle)
-        shop.run()
+        shop.load()
     assert_whole(shop, shop.books()[0])
 
 
@@ -370,7 +375,7 @@ def test_what_stewards_decide_while_gold_runs_is_carried_out_by_the_next_run(sho
     assert shop.query("select correction from transactions_error where error_id = %s", [abroad]) == [
         ({"country_id": "GB", "transaction_id": "HOME"},)
     ]
-    shop.run()
+    shop.load()
     assert amounts(shop) == {"GOOD": "1.5000", "HOME": "1.5000"}
     assert [row[2] for row in errors(shop)] == ["RESOLVED", "DISCARDED"]
     assert_whole(shop, 3)
@@ -379,10 +384,10 @@ def test_what_stewards_decide_while_gold_runs_is_carried_out_by_the_next_run(sho
 def test_a_row_that_heals_while_stewards_decide_on_it_is_not_counted_twice(shop, monkeypatch):
     """Its country comes; one steward gives it another id, another discards its neighbour, a third opens one again."""
     land_sales(shop, "2011-01-01T12", sale("NEXT", country="XX"), sale("THIRD", country="XX"))
-    shop.run()
+    shop.load()
     abroad, neighbour, third = (error_id(shop, key) for key in ("ABROAD", "NEXT", "THIRD"))
     discard(shop, third)
-    shop.run()
+    shop.load()
     retry(shop, third)
     shop.land("countries/countries_2011-01-02.csv", ["XX,Atlantis,,,"], COUNTRIES)
     meanwhile(
@@ -393,7 +398,7 @@ def test_a_row_that_heals_while_stewards_decide_on_it_is_not_counted_twice(shop,
         lambda: correct(shop, third, transaction_id="FOURTH"),
     )
     assert sorted(amounts(shop)) == ["ABROAD", "GOOD", "NEXT", "THIRD"]
-    shop.run()
+    shop.load()
     assert sorted(amounts(shop)) == ["FOURTH", "GOOD", "HOME"]
     assert [row[::2] for row in errors(shop)] == [
         ("ABROAD", "RESOLVED"),
@@ -408,12 +413,12 @@ def test_a_record_that_could_not_be_cut_is_mended_by_giving_its_columns(warehous
     land_masters(warehouse)
     quoting = 'Q1,"O1" ,A,1,2011-01-01 10:00:00,C1,GB'
     land_sales(warehouse, JANUARY, "SHORT,O1,A,1,2011-01-01 10:00:00,C1", quoting, sale("NUL", order="a\0b"))
-    warehouse.run()
+    warehouse.load()
     [(uncut,)] = warehouse.query("select error_id from transactions_error where transaction_id is null")
     correct(warehouse, error_id(warehouse, "SHORT"), country_id="GB")
     correct(warehouse, uncut, transaction_id="Q1", quantity=1)
     correct(warehouse, error_id(warehouse, "NUL"), quantity=2)
-    warehouse.run()
+    warehouse.load()
     assert amounts(warehouse) == {"SHORT": "1.5000"}
     assert warehouse.query("select detail from transactions_error where status = 'OPEN' order by transaction_id") == [
         ("the record has a NUL character",),
@@ -422,7 +427,7 @@ def test_a_record_that_could_not_be_cut_is_mended_by_giving_its_columns(warehous
     correct(warehouse, error_id(warehouse, "NUL"), order_id="ab")
     whole = dict(zip(TRANSACTIONS.split(","), quoting.replace('"O1" ', "O1").split(","), strict=True))
     correct(warehouse, uncut, **whole)
-    warehouse.run()
+    warehouse.load()
     assert sorted(amounts(warehouse)) == ["NUL", "Q1", "SHORT"]
     assert warehouse.query("select raw_record from transactions_error where error_id = %s", [uncut]) == [(quoting,)]
     assert_whole(warehouse, 3)
@@ -503,7 +508,7 @@ def test_a_steward_lives_from_the_command_line(shop, command):
 
 def test_a_dry_run_says_what_each_row_would_become_and_changes_nothing(shop, command):
     land_sales(shop, "2011-01-01T12", sale("GOOD", quantity="one"), sale("LATE", code="B", at="2010-12-31 10:00:00"))
-    shop.run()
+    shop.load()
     abroad, many, good, late = (str(error_id(shop, key)) for key in ("ABROAD", "MANY", "GOOD", "LATE"))
     before = shop.state()
 
@@ -530,7 +535,7 @@ def test_a_dry_run_says_what_each_row_would_become_and_changes_nothing(shop, com
         "error_id\tbecomes\treason\tdetail\ttransaction_id\tunit_price\ttotal_amount",
         f"{abroad}\tFACT\t\t\tABROAD\t1.5000\t1.5000",
     ]
-    shop.run()
+    shop.load()
     assert shop.query("select country_id from fact_transactions where transaction_id = 'ABROAD'") == [("FR",)]
     assert_whole(shop, 5)
 
@@ -559,7 +564,7 @@ def test_what_a_steward_gets_wrong_is_told_in_one_line(warehouse, monkeypatch, c
 def test_text_that_would_steer_a_terminal_is_shown_as_text(warehouse, monkeypatch, capsys):
     land_masters(warehouse)
     land_sales(warehouse, JANUARY, sale("E\x1b[2J[red]", quantity="1\n2\u202e", order="[bold]"))
-    warehouse.run()
+    warehouse.load()
     command = command_here(warehouse, monkeypatch, capsys)
     listed = command("errors", "list").out
     assert listed.splitlines()[1].split("\t")[3:5] == [
