@@ -12,7 +12,7 @@ from jobs import postgres_load_fact
 from warehouse.errors import UsageError
 from warehouse.gold import Verdict
 from warehouse.landing import Scope
-from warehouse.monitor import plain, show_rows
+from warehouse.monitor import plain, records, show_rows
 from warehouse.session import Context
 
 REASONS = ("MALFORMED", "DUPLICATE_CONFLICT", "UNKNOWN_COUNTRY", "UNKNOWN_PRODUCT", "NO_PRICE", "AMOUNT_OVERFLOW")
@@ -193,10 +193,8 @@ def usage_error(error: Exception) -> UsageError:
 
 def _rows(context: Context, statement: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
     try:
-        with context.gold, context.gold.cursor() as cursor:
-            cursor.execute(statement, arguments)
-            names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
+        with context.gold:
+            return records(context, statement, arguments)
     except REFUSED as error:
         raise usage_error(error) from None
 
