@@ -5,6 +5,7 @@ Spark puts its jar and zips on their path, and each task of theirs reads the dir
 worker would import, each is forked with.
 """
 
+import socket
 import sys
 
 sys.path[:] = [entry for entry in sys.path if not entry.endswith((".jar", ".zip"))]
@@ -15,5 +16,17 @@ from pyspark import daemon  # noqa: E402 - needs the path
 import warehouse.gold  # noqa: E402
 import warehouse.landing  # noqa: E402, F401
 
+work = daemon.worker
+
+
+def worker(connection: socket.socket, authenticated: bool) -> int:
+    """A worker that ends without a word where Java has hung up, as it does when a session ends."""
+    try:
+        return int(work(connection, authenticated))  # type: ignore[no-untyped-call]
+    except BrokenPipeError:
+        return 1
+
+
 if __name__ == "__main__":
+    daemon.worker = worker
     daemon.manager()  # type: ignore[no-untyped-call]
