@@ -20,6 +20,9 @@ LAKE_ROWS = " union all ".join(
 )
 INGEST = ("run_ingest_products.sh", "run_ingest_countries.sh", "run_ingest_transactions.sh")
 WRAPPERS = (*INGEST, "run_fact_postgres.sh", "run_star_schema.sh", "run_detect_anomalies.sh")
+# a Java less to start in each session, where it is not about two workers
+ONE_EXECUTOR = "--conf spark.cores.max=1"
+IN_ONE_EXECUTOR = ("-e", f"PYSPARK_SUBMIT_ARGS={ONE_EXECUTOR} pyspark-shell")
 JAVA_TRACE = re.compile(r"^\s+at \S+\(", re.MULTILINE)
 Said = subprocess.CompletedProcess[str]
 RUN_AND_READ = """
@@ -69,13 +72,13 @@ class Stack:
     def inside(self, service: str, *command: str, user: str = "", stdin: str = "") -> str:
         """What a command in a service's container prints."""
         who = ["-u", user] if user else []
-        said = self.script("compose.sh", "exec", "-T", *who, service, *command, stdin=stdin)
+        said = self.script("compose.sh", "exec", "-T", *who, *IN_ONE_EXECUTOR, service, *command, stdin=stdin)
         assert said.returncode == 0, said
         return said.stdout
 
     def warehouse(self, *arguments: str) -> Said:
         """The command line in the client's container: all jobs in one session."""
-        return self.script("compose.sh", "exec", "-T", "spark-client", "warehouse", *arguments)
+        return self.script("compose.sh", "exec", "-T", *IN_ONE_EXECUTOR, "spark-client", "warehouse", *arguments)
 
     def land(self, *files: Path) -> None:
         said = self.script("land.sh", *files)
@@ -156,7 +159,7 @@ class Stack:
         )
 
     def _environment(self, settings: dict[str, str]) -> dict[str, str]:
-        return dict(os.environ) | self.settings | settings
+        return dict(os.environ) | {"SPARK_SUBMIT_OPTIONS": ONE_EXECUTOR} | self.settings | settings
 
 
 def state_of(warehouse: Warehouse) -> dict[str, Rows]:

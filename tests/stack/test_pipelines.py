@@ -13,7 +13,7 @@ import pytest
 from harness import TRANSACTIONS, Warehouse, assert_same_state
 from pipelines import Build, environment, play
 from small_shop import sale
-from stack import Said, Stack, one_line, state_of
+from stack import ONE_EXECUTOR, Said, Stack, one_line, state_of
 
 from generators.synthetic import generate
 
@@ -48,6 +48,7 @@ class Agent:
 
     def sh(self, line: str, variables: dict[str, str]) -> Said:
         """A line of a Jenkinsfile, with parameters and what Jenkins sets as its environment."""
+        variables = {"SPARK_SUBMIT_OPTIONS": ONE_EXECUTOR} | variables
         options = [option for name, value in variables.items() for option in ("-e", f"{name}={value}")]
         return self.compose("exec", "-T", *options, "jenkins-agent", "sh", "-xe", "-c", line)
 
