@@ -35,12 +35,24 @@ Command = Callable[..., Said]
 
 
 @pytest.fixture
-def shop(warehouse: Warehouse, tmp_path: Path) -> Warehouse:
-    """Five days have landed, and three are loaded; back-ups have a folder of their own."""
+def empty(warehouse: Warehouse, tmp_path: Path) -> Warehouse:
+    """Nothing has landed; back-ups have a folder of their own."""
     warehouse.config = replace(warehouse.config, backups=tmp_path / "backups")
-    generate(warehouse.landing, seed=6, start=START, days=5, rows_per_day=60, products=20, customers=40, faults=FAULTS)
-    warehouse.run(until=FOURTH_DAY)
     return warehouse
+
+
+@pytest.fixture
+def landed(empty: Warehouse) -> Warehouse:
+    """Five days have landed."""
+    generate(empty.landing, seed=6, start=START, days=5, rows_per_day=60, products=20, customers=40, faults=FAULTS)
+    return empty
+
+
+@pytest.fixture
+def shop(landed: Warehouse) -> Warehouse:
+    """Three of them are loaded."""
+    landed.run(until=FOURTH_DAY)
+    return landed
 
 
 @pytest.fixture
@@ -318,62 +330,62 @@ def test_a_restore_that_fails_changes_nothing(shop, command):
     assert {outcome.line for outcome in shop.run()} == {"nothing pending"}
 
 
-def test_nothing_is_backed_up_or_restored_while_a_job_runs(shop, command):
+def test_nothing_is_backed_up_or_restored_while_a_job_runs(empty, command):
     assert command("backup").code == 0
-    other = shop.context()
+    other = empty.context()
     with ledger.job(other, "star"):
         for arguments in (("backup",), ("restore", "latest")):
             said = command(*arguments, typed=f"{GOLD_DATABASE}\n", WAREHOUSE_LOCK_WAIT="0")
             assert said.code == 1 and f"has to wait for star of run {other.run_id}" in said.err
     other.close()
-    assert len(folders(shop)) == 1
+    assert len(folders(empty)) == 1
     newest = "select status from ops.etl_runs where job = 'star' order by started_at desc limit 1"
-    assert shop.query(newest) == [("DONE",)]
+    assert empty.query(newest) == [("DONE",)]
 
 
-def test_a_back_up_that_a_job_wrote_into_is_none(shop, monkeypatch):
+def test_a_back_up_that_a_job_wrote_into_is_none(empty, monkeypatch):
     def described(*_: Any) -> dict[str, Any]:
-        context = shop.context()
+        context = empty.context()
         with closing(context.connect()) as connection, connection:
             connection.cursor().execute("insert into ops.etl_runs (run_id, job) values ('meanwhile', 'gold')")
         return {}
 
     monkeypatch.setattr(backups, "_write_descriptions", described)
     with pytest.raises(WarehouseError, match="`gold` ran meanwhile"):
-        shop.job(backup_job.run)
-    assert folders(shop) == []
-    assert shop.query("select status from ops.etl_runs where job = 'backup'") == [("FAILED",)]
+        empty.job(backup_job.run)
+    assert folders(empty) == []
+    assert empty.query("select status from ops.etl_runs where job = 'backup'") == [("FAILED",)]
 
 
 # --- what is kept, and what is in it ----------------------------------------------------------------
 
 
-def test_the_newest_back_ups_are_kept_and_none_is_ever_half_there(shop, command):
+def test_the_newest_back_ups_are_kept_and_none_is_ever_half_there(empty, command):
     names = []
     for day in range(1, 5):
-        unfinished = shop.config.backups / f".2011-02-{day:02}T00-00-00Z"
+        unfinished = empty.config.backups / f".2011-02-{day:02}T00-00-00Z"
         unfinished.mkdir(parents=True)  # of one that was killed
-        context = shop.context(backups_kept=2)
+        context = empty.context(backups_kept=2)
         context.clock = lambda day=day: datetime(2026, 1, day, 3, 30, tzinfo=UTC)
         outcome = backup_job.run(context)
         context.close()
         names.append(outcome.numbers["backup"])
-        assert folders(shop) == names[-2:]
+        assert folders(empty) == names[-2:]
         assert outcome.numbers["removed"] == (day > 2)
     assert names[0] == "2026-01-01T03-30-00Z"
-    (shop.config.backups / "notes").mkdir()
+    (empty.config.backups / "notes").mkdir()
     said = command("backup", "--dry-run")
     assert said.code == 0 and re.fullmatch(
         r"backup: would dump ecommerce_gold \(\S+ MB in Postgres\) and ecommerce_lake \(\S+ MB in Postgres\) to \S+\n",
         said.out,
     )
-    assert folders(shop) == [*names[-2:], "notes"]
-    assert len(shop.query("select from ops.etl_runs where job = 'backup'")) == 4
+    assert folders(empty) == [*names[-2:], "notes"]
+    assert len(empty.query("select from ops.etl_runs where job = 'backup'")) == 4
 
 
-def test_a_lost_server_comes_back_from_a_back_up_that_is_for_its_owner_alone(shop, own_home):
+def test_a_lost_server_comes_back_from_a_back_up_that_is_for_its_owner_alone(landed, own_home):
     """As processes, in a home of their own; what can be read of them meanwhile has no password in it."""
-    process = CommandLine(own_home, shop.landing)
+    process = CommandLine(own_home, landed.landing)
     assert process.run("run").code in (0, 3)
     password = (own_home / "postgres" / "password").read_text()
     before = sales(own_home)
@@ -414,15 +426,15 @@ def sales(home: Path) -> Rows:
         return cursor.fetchall()
 
 
-def test_people_keep_their_logins_on_a_server_that_lost_them(shop, command):
-    execute(shop, "create role anna login password 'before' in role steward, bi_reader")
-    execute(shop, "create role ben login password 'before' in role bi_reader")
+def test_people_keep_their_logins_on_a_server_that_lost_them(empty, command):
+    execute(empty, "create role anna login password 'before' in role steward, bi_reader")
+    execute(empty, "create role ben login password 'before' in role bi_reader")
     try:
         assert command("backup").code == 0
-        execute(shop, "drop role anna; alter role ben password 'changed since'")
-        execute(shop, f"drop database {GOLD_DATABASE} with (force)", database="postgres")
+        execute(empty, "drop role anna; alter role ben password 'changed since'")
+        execute(empty, f"drop database {GOLD_DATABASE} with (force)", database="postgres")
         assert restore(command, "latest").code == 0
-        server = embedded.start_gold(shop.home.folder)
+        server = embedded.start_gold(empty.home.folder)
         for name, password, view in [
             ("anna", "before", "anomaly_cases"),
             ("anna", "before", "bi.revenue_by_month"),
@@ -431,15 +443,15 @@ def test_people_keep_their_logins_on_a_server_that_lost_them(shop, command):
             with closing(psycopg2.connect(server.url(GOLD_DATABASE, name, password))) as connection:
                 connection.cursor().execute(f"select * from {view}")
     finally:
-        execute(shop, "drop role if exists anna; drop role if exists ben")
+        execute(empty, "drop role if exists anna; drop role if exists ben")
 
 
-def test_a_restored_gold_lets_everybody_do_what_they_could(shop, command):
+def test_a_restored_gold_lets_everybody_do_what_they_could(empty, command):
     rights = (
         "select 'table', c.oid::regclass::text, c.relacl::text from pg_class as c"
-        " inner join pg_namespace as n on c.relnamespace = n.oid where n.nspname in ('public', 'ops', 'bi', 'shop')"
+        " inner join pg_namespace as n on c.relnamespace = n.oid where n.nspname in ('public', 'ops', 'bi', 'empty')"
         " union all select 'function', p.oid::regprocedure::text, p.proacl::text from pg_proc as p"
-        " inner join pg_namespace as n on p.pronamespace = n.oid where n.nspname in ('public', 'ops', 'bi', 'shop')"
+        " inner join pg_namespace as n on p.pronamespace = n.oid where n.nspname in ('public', 'ops', 'bi', 'empty')"
         " union all select 'schema', nspname, nspacl::text from pg_namespace where nspname !~ '^pg_(temp|toast_temp)'"
         " union all select 'database', datname, datacl::text from pg_database where datname = current_database()"
         " union all select 'policy', tablename || ' ' || policyname, concat(roles, cmd, qual, with_check)"
@@ -448,7 +460,7 @@ def test_a_restored_gold_lets_everybody_do_what_they_could(shop, command):
     )
 
     def asked() -> Rows:
-        return shop.query(rights)
+        return empty.query(rights)
 
     before = asked()
     assert command("backup").code == 0
@@ -478,17 +490,16 @@ def test_decisions_on_errors_can_be_carried_over_into_a_warehouse_made_anew(shop
 # --- where it cannot be done ------------------------------------------------------------------------
 
 
-def test_a_metastore_s_database_that_is_unknown_or_away_is_named(shop, command):
-    shop.run()
-    cluster = {"GOLD_URL": shop.context().gold_url()}
+def test_a_metastore_s_database_that_is_unknown_or_away_is_named(empty, command):
+    cluster = {"GOLD_URL": empty.context().gold_url()}
     said = command("backup", **cluster)
     assert said.code == 2 and "METASTORE_DB_URL is not set" in said.err
     said = command("backup", METASTORE_DB_URL="postgresql://hive:hidden@127.0.0.1:1/metastore", **cluster)
     assert said.code == 1 and "the metastore's database at 127.0.0.1:1: connection to server" in said.err
     assert "hidden" not in said.err and len(said.err.splitlines()) == 1
-    assert folders(shop) == []
+    assert folders(empty) == []
 
 
-def test_without_a_back_up_none_can_be_restored(shop, command):
+def test_without_a_back_up_none_can_be_restored(empty, command):
     said = restore(command, "latest")
     assert said.code == 2 and said.err.endswith(": there is none\n")

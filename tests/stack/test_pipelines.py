@@ -181,11 +181,11 @@ def test_rerun_takes_a_changed_file_only_where_it_is_told_to(agent: Agent, stack
     assert_same_state(stack.state_after_a_run(), state_of(embedded))
 
 
-@pytest.mark.parametrize("pipeline", ["baselines", "maintenance", "readiness", "backup"])
+@pytest.mark.parametrize("pipeline", ["baselines", "readiness", "backup"])
 def test_the_other_pipelines_run_to_their_ends(agent: Agent, stack: Stack, embedded: Warehouse, pipeline: str) -> None:
     done = agent.build(pipeline)
     assert (done.result, set(done.codes.values())) == ("SUCCESS", {0}), done
     assert all(said.stdout and one_line(said.stderr) for said in done.said), done
-    if pipeline in ("baselines", "maintenance"):
+    if pipeline == "baselines":
         assert agent.ledger(done)[-1] == "maintain"
         assert_reported(agent, done)

@@ -37,8 +37,6 @@ def test_what_is_restored_and_run_again_is_what_never_was_restored(stack: Stack,
     sell(stack, "2011-02-14T00_before", "before-backup")
     assert stack.warehouse("run").returncode in (0, 3)
     [(facts,)], decisions = stack.gold("select count(*) from fact_transactions"), stack.gold(DECISIONS)
-    planned = stack.script("run_backup.sh", "--dry-run")
-    assert planned.returncode == 0 and "would dump ecommerce_gold" in planned.stdout, planned
     made = stack.script("run_backup.sh", WAREHOUSE_RUN_ID="nightly")
     assert made.returncode == 0 and one_line(made.stderr), made
     found = re.fullmatch(r"backup: (\S+Z), gold.dump \S+ MB, metastore.dump \S+ MB\n", made.stdout)
@@ -72,12 +70,7 @@ def test_what_is_restored_and_run_again_is_what_never_was_restored(stack: Stack,
     assert_a_run_makes_it_as_embedded(stack, embedded)
 
 
-def test_what_was_restored_is_backed_up_and_comes_back_where_gold_and_the_metastore_lost_their_volumes(
-    stack: Stack, embedded: Warehouse
-) -> None:
-    for wrapper in ("run_maintenance.sh", "run_backup.sh"):
-        said = stack.script(wrapper)
-        assert said.returncode == 0, said
+def test_gold_and_the_metastore_s_database_lost_with_their_volumes_come_back(stack: Stack, embedded: Warehouse) -> None:
     stack.compose("rm", "-sf", "gold", "metastore-db")
     stack.docker("volume", "rm", "warehouse-test_gold_data", "warehouse-test_hive_metastore_db")
     stack.compose("up", "-d", "--no-build", "gold", "metastore-db")
