@@ -20,8 +20,8 @@ LAKE_ROWS = " union all ".join(
 )
 INGEST = ("run_ingest_products.sh", "run_ingest_countries.sh", "run_ingest_transactions.sh")
 WRAPPERS = (*INGEST, "run_fact_postgres.sh", "run_star_schema.sh", "run_detect_anomalies.sh")
-# a Java less to start in each session, where it is not about two workers
-ONE_EXECUTOR = "--conf spark.cores.max=1"
+# where it is not about two workers, a session has a Java less to start, and the other compiles quickly
+ONE_EXECUTOR = "--conf spark.cores.max=1 --conf spark.executor.defaultJavaOptions=-XX:TieredStopAtLevel=1"
 IN_ONE_EXECUTOR = ("-e", f"PYSPARK_SUBMIT_ARGS={ONE_EXECUTOR} pyspark-shell")
 JAVA_TRACE = re.compile(r"^\s+at \S+\(", re.MULTILINE)
 Said = subprocess.CompletedProcess[str]
