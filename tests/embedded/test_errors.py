@@ -92,7 +92,7 @@ def test_a_corrected_row_becomes_a_fact_and_its_error_is_resolved_beside_it(shop
     said = {outcome.job: outcome.line for outcome in shop.run()}
 
     assert said["gold"] == "0 landed = 2 facts + -2 errors + 0 duplicates (2 corrected)"
-    assert said["detect"].startswith("2 scored")
+    assert said["detect"].startswith("3 scored")
     assert amounts(shop) == {"GOOD": "1.5000", "ABROAD": "1.5000", "MANY": "9.0000"}
     assert errors(shop) == [("ABROAD", "UNKNOWN_COUNTRY", "RESOLVED", 2), ("MANY", "MALFORMED", "RESOLVED", 2)]
     assert shop.query(
