@@ -77,7 +77,7 @@ def test_each_unreadable_file_is_refused_with_its_reason_and_all_others_load(war
     warehouse.land("transactions/archive/transactions_2011-01-01T00.csv", [sale("T1")], TRANSACTIONS)
     warehouse.land("transactions/day=1/transactions_2011-01-01T00.csv", [sale("T1")], TRANSACTIONS)
 
-    outcomes = warehouse.load()
+    outcomes = warehouse.run()
 
     found = refused(warehouse)
     assert exit_code(outcomes) == 3
@@ -94,12 +94,12 @@ def test_each_unreadable_file_is_refused_with_its_reason_and_all_others_load(war
     assert_balanced(warehouse, 2 * len(UNUSUAL))
     assert_agrees_with_oracle(warehouse)
 
-    again = warehouse.load()
+    again = warehouse.run()
     assert exit_code(again) == 0, "a refused file that stays as it is is not news"
     assert {outcome.line for outcome in again} == {"nothing pending"}
 
     warehouse.land("transactions/transactions_2011-01-01T00_latin.csv", [sale("Té")], TRANSACTIONS)
-    assert exit_code(warehouse.load()) == 0
+    assert exit_code(warehouse.run()) == 0
     assert amounts(warehouse)["Té"] == "1.5000", "mended under its own name, it is taken"
 
 
@@ -119,7 +119,7 @@ def test_a_snapshot_with_a_fault_is_refused_whole_and_what_was_in_force_stays(wa
     warehouse.land("countries/countries_2011-01-04.csv", ["GB,Great Britain,Europe,54,-2", "DE,Germany,,,"], COUNTRIES)
     land_sales(warehouse, "2011-01-06T08", sale("T1", at="2011-01-06 10:00:00"), sale("T2", country="DE"))
 
-    outcomes = warehouse.load()
+    outcomes = warehouse.run()
 
     found = refused(warehouse)
     assert exit_code(outcomes) == 3

@@ -125,13 +125,13 @@ def test_an_amount_too_large_waits_for_a_price_that_makes_it_fit(warehouse):
         ],
         TRANSACTIONS,
     )
-    assert exit_code(warehouse.load()) == 0
+    assert exit_code(warehouse.run()) == 0
     assert reasons(warehouse) == {"T1": "AMOUNT_OVERFLOW", "T2": "AMOUNT_OVERFLOW"}
     assert amounts(warehouse) == {"T3": "99999999999900.0000", "T4": "2.0000"}
     assert_balanced(warehouse, 4)
 
     warehouse.land("products/products_2011-01-03.csv", [APPLE, BRUSH], PRODUCTS)
-    warehouse.load()
+    warehouse.run()
     assert reasons(warehouse) == {}
     assert amounts(warehouse) == {
         "T1": "3221225470.5000", "T2": "-3221225472.0000", "T3": "1500000.0000", "T4": "2.0000",
@@ -144,9 +144,9 @@ def test_a_malformed_row_is_in_no_group_whatever_its_transaction_id(warehouse):
     """It lands beside rows of a transaction that Gold knows, which are decided anew as a whole without it."""
     land_masters(warehouse)
     land_sales(warehouse, "2011-01-01T08", sale("T1"), sale("T2", quantity="x"))
-    warehouse.load()
+    warehouse.run()
     land_sales(warehouse, "2011-01-01T12", sale("T1", quantity=2), sale("T1", quantity="1.5"), sale(" T2 "), sale("T2"))
-    warehouse.load()
+    warehouse.run()
     assert amounts(warehouse) == {"T1": "1.5000", "T2": "1.5000"}
     assert warehouse.query("select transaction_id, reason, attempts from transactions_error order by quantity") == [
         ("T1", "MALFORMED", 1),

@@ -42,7 +42,7 @@ def test_a_file_that_comes_again_changes_nothing_whatever_its_name(warehouse):
     rows = [sale("T1"), sale("T2", code="Z"), sale("T3", quantity="x")]
     first = warehouse.landing / land_sales(warehouse, "2011-01-01T08_m", *rows)
     away = warehouse.landing / land_sales(warehouse, "2011-01-01T12", sale("T4"))
-    warehouse.load()
+    warehouse.run()
 
     # touched; moved away; under a greater name and a lesser one; in another window
     os.utime(first, (1_600_000_000, 1_600_000_000))
@@ -50,7 +50,7 @@ def test_a_file_that_comes_again_changes_nothing_whatever_its_name(warehouse):
     away.unlink()
     land_sales(warehouse, "2011-01-01T08_z", *rows)
     land_sales(warehouse, "2011-01-01T16", *rows)
-    assert exit_code(warehouse.load()) == 0
+    assert exit_code(warehouse.run()) == 0
     assert any(line.startswith("ingest transactions: 3 rows from 1 files") for line in said(warehouse))
     assert sources(warehouse) == [
         ("T2", "transactions/transactions_2011-01-01T08_m.csv"),
@@ -61,11 +61,11 @@ def test_a_file_that_comes_again_changes_nothing_whatever_its_name(warehouse):
 
     land_sales(warehouse, "2011-01-01T08_a", *rows)
     away.write_bytes(moved)
-    assert exit_code(warehouse.load()) == 0
+    assert exit_code(warehouse.run()) == 0
     assert [row[1] for row in sources(warehouse)[:2]] == ["transactions/transactions_2011-01-01T08_a.csv"] * 2
     assert_balanced(warehouse, 7)
     assert_agrees_with_oracle(warehouse)
-    assert {outcome.line for outcome in warehouse.load()} == {"nothing pending"}
+    assert {outcome.line for outcome in warehouse.run()} == {"nothing pending"}
 
 
 def said(warehouse):
@@ -164,16 +164,16 @@ def test_replacing_a_file_that_has_copies_loses_and_doubles_nothing(warehouse):
     land_sales(warehouse, "2011-01-01T08_b", *same)
     land_sales(warehouse, "2011-01-01T08_d", *other)
     land_sales(warehouse, "2011-01-01T12_b", *[line.replace("S", "R") for line in same])
-    warehouse.load()
+    warehouse.run()
     land_sales(warehouse, "2011-01-01T12_a", *[line.replace("S", "R") for line in same])
-    warehouse.load()
+    warehouse.run()
     assert sources(warehouse)[1] == ("R2", "transactions/transactions_2011-01-01T12_a.csv")
 
     # b becomes what d is, while its old content comes under a lesser name; the copy 12_a becomes its own file
     land_sales(warehouse, "2011-01-01T08_b", *other)
     land_sales(warehouse, "2011-01-01T08_a", *same)
     land_sales(warehouse, "2011-01-01T12_a", sale("N1"))
-    assert exit_code(warehouse.load(replace=True)) == 0
+    assert exit_code(warehouse.run(replace=True)) == 0
     assert sorted(amounts(warehouse)) == ["N1", "O1", "R1", "S1"]
     assert sources(warehouse) == [
         ("O2", "transactions/transactions_2011-01-01T08_b.csv"),
@@ -231,10 +231,10 @@ def test_a_replaced_snapshot_re_decides_what_hung_on_its_rows(warehouse):
 def test_a_shop_whose_last_fact_is_taken_back_is_what_a_rebuild_gives(warehouse):
     land_masters(warehouse)
     land_sales(warehouse, "2011-01-01T08", sale("T1", customer=""))
-    warehouse.load()
+    warehouse.run()
     assert amounts(warehouse) == {"T1": "1.5000"}
     land_sales(warehouse, "2011-01-01T08", sale("T1", code="no such product", customer=""))
-    warehouse.load(replace=True)
+    warehouse.run(replace=True)
     assert amounts(warehouse) == {}
     assert reasons(warehouse) == {"T1": "UNKNOWN_PRODUCT"}
     assert_is_what_a_rebuild_gives(warehouse)

@@ -39,7 +39,7 @@ def test_late_reference_data_touches_exactly_the_rows_that_hang_on_it(warehouse)
         sale("GUEST", country=""),
     )
     land_sales(warehouse, "2011-01-07T04", sale("A5", quantity=2), sale("A4", at="2011-01-04 00:00:00"), sale("DE"))
-    warehouse.load()
+    warehouse.run()
     before = loaded_at(warehouse)
     assert sorted(before) == ["A2", "A4", "A5", "A6", "B5"]
     assert reasons(warehouse) == {
@@ -51,7 +51,7 @@ def test_late_reference_data_touches_exactly_the_rows_that_hang_on_it(warehouse)
     # a price of the 4th that is over on the 6th, a product of the 4th, the same price but more stock
     warehouse.land("products/products_2011-01-04.csv", ["A,Apple,Fruit,1.75,1", BRUSH, "N,New,Home,4,1"], PRODUCTS)
     warehouse.land("products/products_2011-01-07.csv", [APPLE.replace("10", "99"), BRUSH], PRODUCTS)
-    warehouse.load()
+    warehouse.run()
     after = loaded_at(warehouse)
     assert {key for key in after if after[key] != before.get(key)} == {"A4", "A5", "A6", "NEW"}, (
         "A6 has a version of its own now"
@@ -64,7 +64,7 @@ def test_late_reference_data_touches_exactly_the_rows_that_hang_on_it(warehouse)
 
     warehouse.land("countries/countries_2011-01-01.csv", ["DE,Germany,Europe,51,10", "GB,Britain,,,"], COUNTRIES)
     warehouse.land("products/products_2011-01-01.csv", ["A,Apple,Fruit,1.10,1"], PRODUCTS)
-    warehouse.load()
+    warehouse.run()
     last = loaded_at(warehouse)
     assert {key for key in last if last[key] != after.get(key)} == {"EARLY", "DE_NEW", "DE"}
     assert warehouse.lake("select country_name from ecommerce_db.countries where country_id = 'GB'") == [("Britain",)]
