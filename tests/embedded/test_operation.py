@@ -721,7 +721,7 @@ def test_maintenance_after_many_runs_compacts_and_expires_and_changes_no_row(war
     def maintain_all() -> None:
         assert "files rewritten" in warehouse.job(maintain.run, keep_snapshots_days=0).line
 
-    for day in range(1, 5):
+    for day in range(1, 6):  # as many files as Iceberg takes the trouble for
         land_masters(warehouse, f"2011-01-0{day}", str(day))
         land_window(warehouse, f"2011-01-0{day}T08")
         warehouse.job(ingest_products.run, EVERYTHING)
@@ -729,7 +729,7 @@ def test_maintenance_after_many_runs_compacts_and_expires_and_changes_no_row(war
     warehouse.run()
     before = warehouse.state()
     files, snapshots = lake_size("transactions_raw")
-    assert files >= 4 and snapshots >= 4
+    assert files >= 5 and snapshots >= 5
     maintain_all()
     assert lake_size("transactions_raw") == (1, 1)
     assert lake_size("products_raw") == (1, 1)
