@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from harness import GOLD, LAKE, Rows, Warehouse, ordered
+from harness import GOLD, LAKE, Rows, Warehouse, assert_same_state, ordered
 
 PROJECT = Path(__file__).resolve().parents[2]
 LAKE_ROWS = " union all ".join(
@@ -168,6 +168,12 @@ class Stack:
 def state_of(warehouse: Warehouse) -> dict[str, Rows]:
     """The state of a warehouse in this process, comparable with a cluster's."""
     return _frames(warehouse.query, [(name, row) for name, row in warehouse.lake(LAKE_ROWS)])
+
+
+def assert_a_run_makes_it_as_embedded(stack: Stack, embedded: Warehouse) -> None:
+    """One more run of both, and the cluster holds what the embedded home makes of the same files."""
+    embedded.run()
+    assert_same_state(stack.state_after_a_run(), state_of(embedded))
 
 
 def _frames(gold: Callable[[str], Rows], lake: list[tuple[str, str]]) -> dict[str, Rows]:

@@ -17,7 +17,15 @@ import pytest
 from harness import TRANSACTIONS, Warehouse, assert_same_state, ordered
 from mail_server import PASSWORD, USER, MailServer
 from small_shop import sale
-from stack import IN_ONE_EXECUTOR, PROJECT, WRAPPERS, Stack, one_line, state_of
+from stack import (
+    IN_ONE_EXECUTOR,
+    PROJECT,
+    WRAPPERS,
+    Stack,
+    assert_a_run_makes_it_as_embedded,
+    one_line,
+    state_of,
+)
 
 from generators.synthetic import generate
 
@@ -77,12 +85,6 @@ def assert_as_embedded(stack: Stack, embedded: Warehouse) -> None:
     """Gold, Bronze's dimensions and the star hold what the embedded warehouse makes of the same files."""
     embedded.run()
     assert_same_state(stack.state(), state_of(embedded))
-
-
-def assert_a_run_makes_it_as_embedded(stack: Stack, embedded: Warehouse) -> None:
-    """The same after one more run of the cluster."""
-    embedded.run()
-    assert_same_state(stack.state_after_a_run(), state_of(embedded))
 
 
 def test_the_wrappers_make_of_the_days_what_the_embedded_home_makes(stack: Stack, embedded: Warehouse) -> None:

@@ -5,9 +5,9 @@ from contextlib import closing
 
 import psycopg2
 import pytest
-from harness import TRANSACTIONS, Warehouse, assert_same_state
+from harness import TRANSACTIONS, Warehouse
 from small_shop import sale
-from stack import Stack, one_line, state_of
+from stack import Stack, assert_a_run_makes_it_as_embedded, one_line
 
 from warehouse import lake
 
@@ -25,12 +25,6 @@ def sell(stack: Stack, window: str, key: str) -> None:
     )
     file.write_text("".join(f"{line}\n" for line in lines))
     stack.land(file)
-
-
-def assert_a_run_makes_it_as_embedded(stack: Stack, embedded: Warehouse) -> None:
-    """One more run, and the cluster holds what the embedded home makes of the same files."""
-    embedded.run()
-    assert_same_state(stack.state_after_a_run(), state_of(embedded))
 
 
 def test_what_is_restored_and_run_again_is_what_never_was_restored(stack: Stack, embedded: Warehouse) -> None:
