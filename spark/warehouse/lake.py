@@ -284,7 +284,8 @@ def release(spark: SparkSession) -> None:
 def merge(differences: DataFrame, table: str, key: str, condition: str = "true") -> None:
     """Apply differences (`op` U or D, and the table's columns) by `key`, as one commit.
 
-    `condition` on the target `t` says where matching rows can be, so that the rest is not read.
+    `condition` on the target `t` says where matching rows can be, so that the rest is not read. An empty table
+    has none.
     """
     columns = [c for c in differences.columns if c != "op"]
     if not row_count(differences.sparkSession, table):
