@@ -21,7 +21,8 @@ def main() -> None:
         environment = {name: value for name, value in os.environ.items() if name not in ("GOLD_URL", "LANDING_URI")}
         environment |= {
             "WAREHOUSE_HOME": str(home),
-            "WAREHOUSE_SPARK_OPTIONS": f"spark.driver.defaultJavaOptions=-XX:ArchiveClassesAtExit={fresh}",
+            "WAREHOUSE_SPARK_OPTIONS": f"{os.environ.get('WAREHOUSE_SPARK_OPTIONS', '')}"
+            f" spark.driver.defaultJavaOptions=-XX:ArchiveClassesAtExit={fresh}",
         }
         try:
             # Java ends after the command, and closes its output last
