@@ -2,20 +2,24 @@
 
 import gzip
 import os
+import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg2
+
 from jobs import init_warehouse, postgres_load_fact
-from warehouse import embedded
+from warehouse import embedded, gold
 from warehouse.cli import INGEST, run_all
 from warehouse.config import Config, load
 from warehouse.landing import Scope
 from warehouse.ledger import Outcome
-from warehouse.session import Context, build_session
+from warehouse.session import CATALOG_DATABASE, GOLD_DATABASE, Context, build_session
 
 Rows = list[tuple[Any, ...]]
 
@@ -64,6 +68,7 @@ class Home:
         }
         self.config = replace(load(environment, folder), spark_master="local[2]")
         self._spark: Any = None
+        self._prepared: dict[str, Path] = {}
 
     @property
     def spark(self) -> Any:
@@ -78,6 +83,36 @@ class Home:
         warehouse = Warehouse(self, replace(self.config, landing_uri=f"file://{landing}"), landing)
         warehouse.reset()
         return warehouse
+
+    def prepare(self, warehouse: "Warehouse", make: Callable[["Warehouse"], object]) -> None:
+        """Bring an empty warehouse to where `make` leaves it: by `make` once in a home, by a copy from then on."""
+        name = f"{make.__module__}.{make.__qualname__}"
+        if name not in self._prepared:
+            make(warehouse)
+            copy = self.folder / "prepared" / str(len(self._prepared))
+            self._copy(warehouse, copy, back=False)
+            self._prepared[name] = copy
+        else:
+            self._copy(warehouse, self._prepared[name], back=True)
+
+    def _copy(self, warehouse: "Warehouse", copy: Path, back: bool) -> None:
+        """Lake, landing zone and databases to a copy, or back from it to their own places."""
+        for folder in (self.folder / "lake", warehouse.landing):
+            source, target = (copy / folder.name, folder) if back else (folder, copy / folder.name)
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(source, target)
+        with closing(psycopg2.connect(embedded.start_gold(self.folder).url("postgres"))) as server:
+            server.autocommit = True
+            with server.cursor() as cursor:
+                for database in (GOLD_DATABASE, CATALOG_DATABASE):
+                    source, target = (f"{database}_{copy.name}", database)[:: 1 if back else -1]
+                    cursor.execute(
+                        "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (source,)
+                    )
+                    cursor.execute(f"drop database if exists {target} with (force)")
+                    cursor.execute(f"create database {target} template {source}")
+        if back:
+            gold.create(warehouse.context())  # what roles may do with a database is not copied with it
 
     def close(self) -> None:
         if self._spark is not None:
@@ -103,6 +138,11 @@ class Warehouse:
         context = self.context()
         init_warehouse.run(context, reset=True)
         context.close()
+
+    def prepared(self, make: Callable[["Warehouse"], object]) -> "Warehouse":
+        """This warehouse, still empty, brought to where `make` leaves it."""
+        self.home.prepare(self, make)
+        return self
 
     def run(self, until: str | None = None, replace: bool = False, failpoint: str = "") -> list[Outcome]:
         """`warehouse run`, in this process."""

@@ -42,17 +42,18 @@ def empty(warehouse: Warehouse, tmp_path: Path) -> Warehouse:
 
 
 @pytest.fixture
-def landed(empty: Warehouse) -> Warehouse:
-    """Five days have landed."""
-    generate(empty.landing, seed=6, start=START, days=5, rows_per_day=60, products=20, customers=40, faults=FAULTS)
-    return empty
+def shop(empty: Warehouse) -> Warehouse:
+    """Five days have landed, three of them are loaded."""
+    return empty.prepared(load_three_of_five_days)
 
 
-@pytest.fixture
-def shop(landed: Warehouse) -> Warehouse:
-    """Three of them are loaded."""
-    landed.run(until=FOURTH_DAY)
-    return landed
+def land_five_days(warehouse: Warehouse) -> None:
+    generate(warehouse.landing, seed=6, start=START, days=5, rows_per_day=60, products=20, customers=40, faults=FAULTS)
+
+
+def load_three_of_five_days(warehouse: Warehouse) -> None:
+    land_five_days(warehouse)
+    warehouse.run(until=FOURTH_DAY)
 
 
 @pytest.fixture
@@ -383,9 +384,10 @@ def test_the_newest_back_ups_are_kept_and_none_is_ever_half_there(empty, command
     assert len(empty.query("select from ops.etl_runs where job = 'backup'")) == 4
 
 
-def test_a_lost_server_comes_back_from_a_back_up_that_is_for_its_owner_alone(landed, own_home):
+def test_a_lost_server_comes_back_from_a_back_up_that_is_for_its_owner_alone(empty, own_home):
     """As processes, in a home of their own; what can be read of them meanwhile has no password in it."""
-    process = CommandLine(own_home, landed.landing)
+    land_five_days(empty)
+    process = CommandLine(own_home, empty.landing)
     assert process.run("run").code in (0, 3)
     password = (own_home / "postgres" / "password").read_text()
     before = sales(own_home)

@@ -75,13 +75,16 @@ def assert_the_star_follows(warehouse: Warehouse) -> None:
     )
 
 
-@pytest.fixture
-def shop(warehouse: Warehouse) -> Warehouse:
-    """A good sale, one to an unknown country, one whose quantity is no number."""
+def three_sales(warehouse: Warehouse) -> None:
     land_masters(warehouse)
     land_sales(warehouse, JANUARY, sale("GOOD"), sale("ABROAD", country="XX"), sale("MANY", quantity="many"))
     warehouse.load()
-    return warehouse
+
+
+@pytest.fixture
+def shop(warehouse: Warehouse) -> Warehouse:
+    """A good sale, one to an unknown country, one whose quantity is no number."""
+    return warehouse.prepared(three_sales)
 
 
 def test_a_corrected_row_becomes_a_fact_and_its_error_is_resolved_beside_it(shop):

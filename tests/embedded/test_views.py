@@ -13,9 +13,7 @@ JANUARY, FEBRUARY = date(2011, 1, 1), date(2011, 2, 1)
 NOWHERE = "XX,Atlantis,,,"
 
 
-@pytest.fixture
-def shop(warehouse: Warehouse) -> Warehouse:
-    """Two months, three countries, a product without a category, a guest, returns, an error."""
+def two_months(warehouse: Warehouse) -> None:
     land_masters(warehouse, products=(APPLE, BRUSH, "N,Nameless,,0.50,1"), countries=(BRITAIN, FRANCE, NOWHERE))
     warehouse.land("products/products_2011-02-01.csv", ["A,Apple,Food,3.00,10"], PRODUCTS)
     land_sales(
@@ -36,7 +34,12 @@ def shop(warehouse: Warehouse) -> Warehouse:
         sale("T9", code="Z", quantity=7, at="2011-02-02 00:00:00", customer=" C2", order="O7"),
     )
     warehouse.run()
-    return warehouse
+
+
+@pytest.fixture
+def shop(warehouse: Warehouse) -> Warehouse:
+    """Two months, three countries, a product without a category, a guest, returns, an error."""
+    return warehouse.prepared(two_months)
 
 
 def shown(rows: Rows) -> Rows:
