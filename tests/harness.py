@@ -110,7 +110,7 @@ class Home:
                         "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (source,)
                     )
                     cursor.execute(f"drop database if exists {target} with (force)")
-                    cursor.execute(f"create database {target} template {source}")
+                    cursor.execute(f"create database {target} template {source} is_template {not back}")
         if back:
             gold.create(warehouse.context())  # what roles may do with a database is not copied with it
 

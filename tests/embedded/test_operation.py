@@ -67,6 +67,17 @@ def land_shop(warehouse: Warehouse) -> None:
     land_window(warehouse, "2011-02-01T20")
 
 
+def run_shop(warehouse: Warehouse) -> None:
+    land_shop(warehouse)
+    warehouse.run()
+
+
+@pytest.fixture
+def shop(warehouse: Warehouse) -> Warehouse:
+    """The very small shop, all of it loaded."""
+    return warehouse.prepared(run_shop)
+
+
 def drop_gold(warehouse: Warehouse) -> None:
     change_gold(warehouse, "drop schema public, ops, staging cascade")
 
@@ -369,9 +380,7 @@ def test_a_dry_run_tells_what_stewards_decided_and_what_a_run_that_was_killed_le
     assert {line.partition(": ")[2] for line in pending("run").splitlines()} == {"nothing pending"}
 
 
-def test_a_dry_run_of_init_tells_what_there_is_and_what_a_reset_would_destroy(warehouse, command, pending):
-    land_shop(warehouse)
-    command("run")
+def test_a_dry_run_of_init_tells_what_there_is_and_what_a_reset_would_destroy(shop, command, pending):
     assert pending("init") == "init: set up by this version"
     told = pending("init", "--reset")
     assert told.startswith(
@@ -379,18 +388,18 @@ def test_a_dry_run_of_init_tells_what_there_is_and_what_a_reset_would_destroy(wa
     )
     assert "ecommerce_dw.fact_transactions (12 rows)" in told and ", fact_transactions (12 rows)" in told
     assert told.endswith("; the landing zone stays")
-    change_gold(warehouse, "update ops.watermarks set snapshot_id = 1 where name = 'init'")
+    change_gold(shop, "update ops.watermarks set snapshot_id = 1 where name = 'init'")
     assert pending("init") == "init: set up by another version"
 
     # half of it is gone: what is left is told
-    change_gold(warehouse, "drop schema ops cascade")
-    warehouse.lake("drop table lake.ecommerce_db.products purge")
-    shutil.rmtree(warehouse.home.folder / "lake" / "ecommerce_db" / "products_raw")
+    change_gold(shop, "drop schema ops cascade")
+    shop.lake("drop table lake.ecommerce_db.products purge")
+    shutil.rmtree(shop.home.folder / "lake" / "ecommerce_db" / "products_raw")
     said = command("init", "--reset", "--dry-run")
     assert said.code == 0 and said.out.startswith("init: not set up, or not to the end; --reset would destroy ")
     assert "ecommerce_db.transactions_raw (12 rows)" in said.out and ", fact_transactions (12 rows)" in said.out
     assert "ecommerce_db.products" not in said.out and "ops.error_verdicts" not in said.out
-    assert warehouse.query("select to_regclass('ops.watermarks')") == [(None,)]
+    assert shop.query("select to_regclass('ops.watermarks')") == [(None,)]
 
 
 def test_a_dry_run_sets_nothing_up_and_cannot_write(warehouse, command, monkeypatch):
@@ -525,14 +534,12 @@ def test_a_cluster_that_was_not_set_up_by_this_version_says_what_to_run(warehous
         assert "scripts/run_setup.sh" in one_line(said)
 
 
-def test_status_tells_what_gold_knows_when_the_landing_zone_is_away(warehouse, command, monkeypatch):
+def test_status_tells_what_gold_knows_when_the_landing_zone_is_away(shop, command, monkeypatch):
     def away(*_: Any) -> None:
         raise PySparkException(
             "Call From client to namenode:8020 failed: java.net.ConnectException: Connection refused"
         )
 
-    land_shop(warehouse)
-    warehouse.run()
     monkeypatch.setattr(landing, "pending", away)
     said = command("status", "--json")
     assert said.code == 0
@@ -599,79 +606,69 @@ def server_pid(home: Path) -> int:
 # --- halves that are lost ---------------------------------------------------------------------------
 
 
-def test_init_on_a_warehouse_in_use_changes_nothing(warehouse, command):
-    land_shop(warehouse)
-    warehouse.run()
-    before, ledger_before = warehouse.state(), warehouse.query("select * from ops.etl_runs order by run_id, job")
-    marks = warehouse.query("select name, snapshot_id from ops.watermarks order by name")
-    files = warehouse.query("select * from ops.landed_files order by path")
+def test_init_on_a_warehouse_in_use_changes_nothing(shop, command):
+    before, ledger_before = shop.state(), shop.query("select * from ops.etl_runs order by run_id, job")
+    marks = shop.query("select name, snapshot_id from ops.watermarks order by name")
+    files = shop.query("select * from ops.landed_files order by path")
     said = command("init")
     assert (said.code, said.out) == (0, "init: created or upgraded\n")
-    assert_same_state(warehouse.state(), before)
-    assert warehouse.query("select * from ops.etl_runs order by run_id, job") == ledger_before
-    assert warehouse.query("select name, snapshot_id from ops.watermarks order by name") == marks
-    assert warehouse.query("select * from ops.landed_files order by path") == files
-    assert {outcome.line for outcome in warehouse.run()} == {"nothing pending"}
+    assert_same_state(shop.state(), before)
+    assert shop.query("select * from ops.etl_runs order by run_id, job") == ledger_before
+    assert shop.query("select name, snapshot_id from ops.watermarks order by name") == marks
+    assert shop.query("select * from ops.landed_files order by path") == files
+    assert {outcome.line for outcome in shop.run()} == {"nothing pending"}
 
 
-def test_a_lost_gold_is_made_anew_from_the_lake(warehouse, command):
-    land_shop(warehouse)
-    warehouse.run()
-    before = warehouse.state()
-    drop_gold(warehouse)
-    for file in warehouse.landing.rglob("*.csv"):  # moved away since: Bronze has them
+def test_a_lost_gold_is_made_anew_from_the_lake(shop, command):
+    before = shop.state()
+    drop_gold(shop)
+    for file in shop.landing.rglob("*.csv"):  # moved away since: Bronze has them
         file.unlink()
     assert command("init").code == 0
     assert command("run").code == 0
-    assert_same_state(warehouse.state(), before)
-    landed, *placed = warehouse.books()
+    assert_same_state(shop.state(), before)
+    landed, *placed = shop.books()
     assert landed == sum(placed) == 12
-    assert {outcome.line for outcome in warehouse.run()} == {"nothing pending"}
+    assert {outcome.line for outcome in shop.run()} == {"nothing pending"}
 
 
-def test_lost_star_tables_are_made_anew(warehouse, command):
-    land_shop(warehouse)
-    warehouse.run()
-    before = warehouse.state()
+def test_lost_star_tables_are_made_anew(shop, command):
+    before = shop.state()
     for lost in (
         ["fact_transactions"],
         ["dim_customers", "dim_dates"],
         ["fact_transactions", "dim_products", "dim_customers", "dim_dates", "dim_countries"],
     ):
         for table in lost:
-            warehouse.lake(f"drop table lake.ecommerce_dw.{table} purge")
+            shop.lake(f"drop table lake.ecommerce_dw.{table} purge")
         assert command("run").code == 0
-        assert_same_state(warehouse.state(), before)
+        assert_same_state(shop.state(), before)
     for table in lost:  # made again, but empty, as `init` would
-        warehouse.lake(f"drop table lake.ecommerce_dw.{table} purge")
+        shop.lake(f"drop table lake.ecommerce_dw.{table} purge")
     assert command("init").code == 0
     assert command("star").code == 0
-    assert_same_state(warehouse.state(), before)
+    assert_same_state(shop.state(), before)
 
 
-def test_a_star_that_lost_rows_says_so_and_a_rebuild_mends_it(warehouse, command):
-    land_shop(warehouse)
-    warehouse.run()
-    before = warehouse.state()
-    warehouse.lake("delete from lake.ecommerce_dw.fact_transactions where customer_sk <> 0 and quantity = 2")
-    warehouse.lake("delete from lake.ecommerce_dw.dim_customers")
+def test_a_star_that_lost_rows_says_so_and_a_rebuild_mends_it(shop, command):
+    before = shop.state()
+    shop.lake("delete from lake.ecommerce_dw.fact_transactions where customer_sk <> 0 and quantity = 2")
+    shop.lake("delete from lake.ecommerce_dw.dim_customers")
     said = command("star")
     assert said.code == 1
     assert "star --rebuild" in one_line(said)
     assert command("star", "--rebuild").code == 0
-    assert_same_state(warehouse.state(), before)
+    assert_same_state(shop.state(), before)
 
 
-def test_a_rebuild_of_the_star_that_is_cut_short_is_taken_up_by_the_next_run(warehouse, monkeypatch):
-    land_shop(warehouse)
-    warehouse.run()
-    before = warehouse.state()
+def test_a_rebuild_of_the_star_that_is_cut_short_is_taken_up_by_the_next_run(shop, monkeypatch):
+    before = shop.state()
     with monkeypatch.context() as patch:
         patch.setattr(build_star_schema.lake, "identity", cut_short)
         with pytest.raises(KeyboardInterrupt):
-            warehouse.job(build_star_schema.run, True)
-    warehouse.run()
-    assert_same_state(warehouse.state(), before)
+            shop.job(build_star_schema.run, True)
+    shop.run()
+    assert_same_state(shop.state(), before)
 
 
 def cut_short(*_: Any, calls: list[int] = []) -> int:  # noqa: B006 - counts its calls
@@ -683,24 +680,21 @@ def cut_short(*_: Any, calls: list[int] = []) -> int:  # noqa: B006 - counts its
 
 
 @pytest.mark.parametrize("half", ["ledger", "all of Gold", "tables", "folder"])
-def test_a_reset_works_when_half_of_the_warehouse_is_gone_already(warehouse, command, half):
-    land_shop(warehouse)
-    for source in ("products", "transactions"):
-        assert command("ingest", source).code == 0
+def test_a_reset_works_when_half_of_the_warehouse_is_gone_already(shop, command, half):
     if half == "ledger":
-        change_gold(warehouse, "drop schema ops cascade")
+        change_gold(shop, "drop schema ops cascade")
     elif half == "all of Gold":
-        drop_gold(warehouse)
+        drop_gold(shop)
     elif half == "tables":
-        change_gold(warehouse, "drop table fact_transactions, ops.watermarks cascade")
-        warehouse.lake("drop table lake.ecommerce_db.products purge")
-        warehouse.lake("drop table lake.ecommerce_dw.fact_transactions purge")
+        change_gold(shop, "drop table fact_transactions, ops.watermarks cascade")
+        shop.lake("drop table lake.ecommerce_db.products purge")
+        shop.lake("drop table lake.ecommerce_dw.fact_transactions purge")
     else:
-        shutil.rmtree(warehouse.home.folder / "lake" / "ecommerce_db" / "products_raw")
+        shutil.rmtree(shop.home.folder / "lake" / "ecommerce_db" / "products_raw")
     said = command("init", "--reset")
     assert (said.code, said.out) == (0, "init: dropped and created\n"), said
     assert command("run").code == 0
-    assert_agrees_with_oracle(warehouse)
+    assert_agrees_with_oracle(shop)
 
 
 def test_a_run_leaves_nothing_cached(warehouse):
