@@ -1,7 +1,8 @@
 -- Who may do what, made so anew by every `warehouse init`; nothing that is not said here stays.
 --   warehouse_etl  the jobs' login; its password is set by `warehouse init` from secrets
 --   bi_reader      reads schema bi
---   steward        reads anomalies and errors and the views of schema public, changes them by functions only
+--   steward        reads anomalies and errors and the views of schema public, changes them by functions only; and reads
+--                  in schema ops what the commands for stewards ask (which version made Gold, verdicts on errors)
 --   shop_app       reads schema shop, one customer at a time (app.customer_id)
 -- The last three cannot log in: people and applications have logins of their own, to which they are granted, so that
 -- the audit names who it was. PUBLIC has nothing.
@@ -43,8 +44,9 @@ grant execute on all routines in schema bi to bi_reader;
 -- what bi's views call runs as who asks them
 grant execute on function ops.sla(timestamptz, date), ops.usual_duration(text, timestamptz) to bi_reader;
 
-grant usage on schema public to steward;
+grant usage on schema public, ops to steward;
 grant select on anomalies, anomalies_archive, anomaly_audit, transactions_error to steward;
+grant select on ops.watermarks, ops.error_verdicts to steward;
 do $$
 declare found text;
 begin

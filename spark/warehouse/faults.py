@@ -34,6 +34,11 @@ def explain(error: Exception, context: Context) -> WarehouseError:
     """The error as a line of text; what is not known keeps its own first line."""
     if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
         return _gold_failed(context, _first_line(error), away=_is_away(str(error), error.pgcode))
+    if isinstance(error, psycopg2.errors.InsufficientPrivilege):
+        return WarehouseError(
+            f"Gold (Postgres) at {_gold_address(context)}: {_first_line(error)}. The login of GOLD_URL may not do this;"
+            " jobs need the one that `init` makes. Nothing was changed."
+        )
     if isinstance(error, psycopg2.IntegrityError | psycopg2.ProgrammingError):
         return WarehouseError(f"{_first_line(error)}. {_OURS}")
     if isinstance(error, Py4JJavaError | PySparkException):

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
 from harness import Home
 from psycopg2.extensions import connection as Connection
 
-from warehouse import gold
+from jobs import init_warehouse
+from warehouse import cli, gold
 from warehouse.rules.facts import WHITESPACE
 from warehouse.session import Context
 
@@ -184,6 +186,8 @@ def may(role: str, schema: str, name: str, kind: str, action: str) -> bool:
         case "steward":
             theirs = {"anomalies", "anomalies_archive", "anomaly_audit", "transactions_error"}
             functions = {"review_anomaly", "correct_error", "discard_error"}
+            if schema == "ops":
+                return action == "select" and name in {"watermarks", "error_verdicts"}
             return schema == "public" and (
                 (action == "select" and (view or (table and name in theirs)))
                 or (action == "execute" and name in functions)
@@ -500,6 +504,33 @@ def test_a_verdict_names_the_person_and_not_the_group(people):
     query(connection, f"select review_anomaly({case}, 'REVIEWED')")
     assert query(connection, "select changed_by, to_status from anomaly_audit") == [("a_steward", "REVIEWED")]
     connection.close()
+
+
+def test_a_steward_uses_the_commands_with_a_login_of_his_own(people, monkeypatch, capsys, tmp_path):
+    """No password in the URL: libpq takes it from where every client of Postgres does."""
+    people.do(
+        f"insert into ops.watermarks (name, snapshot_id) values ('init', {init_warehouse.fingerprint()})"
+        " on conflict (name) do update set snapshot_id = excluded.snapshot_id"
+    )
+    server = urlsplit(people.url)
+    monkeypatch.setenv("GOLD_URL", f"postgresql://a_steward@{server.hostname}:{server.port}/{DATABASE}")
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    monkeypatch.setenv("WAREHOUSE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def told(*arguments: str, code: int = 0) -> Any:
+        assert cli.main(arguments) == code
+        return capsys.readouterr()
+
+    assert "UNKNOWN_PRODUCT" in told("errors", "list").out
+    assert "error 7: discarded" in told("errors", "discard", "7", "--notes", "a test order").out
+    assert "resolved_by: a_steward" in told("errors", "show", "7").out
+    assert "corrected" in told("errors", "correct", "6", "stock_code=A").out
+    told("anomalies", "list")
+    for job in ("status", "gold"):
+        refused = told(job, code=1)
+        assert refused.out == "" and "The login of GOLD_URL may not do this" in refused.err
+        assert len(refused.err.splitlines()) == 1
 
 
 def test_gold_needs_no_superuser(people):
