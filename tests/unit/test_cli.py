@@ -26,7 +26,8 @@ def nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("warehouse.embedded.start_gold", started)
     monkeypatch.setattr("warehouse.session.build_session", started)
-    monkeypatch.setattr(cli, "_ready", lambda context: None)
+    for step in ("_ready", "_made"):
+        monkeypatch.setattr(cli, step, lambda context: None)
 
 
 def usage(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -131,7 +132,7 @@ def test_a_backfill_backwards_is_wrong_usage(capsys):
 
 @pytest.mark.parametrize("command", [["run"], ["gold"], ["ingest", "products"], ["run", "--dry-run"]])
 def test_from_after_until_is_wrong_usage(capsys, monkeypatch, command):
-    monkeypatch.setattr(cli, "_ready", lambda _: pytest.fail("something was done"))
+    monkeypatch.setattr(cli, "_made", lambda _: pytest.fail("something was done"))
     assert cli.main([*command, "--from", "2011-02-01T08:00:01", "--until", "2011-02-01T08:00"]) == 2
     assert capsys.readouterr().err == "warehouse: --from 2011-02-01 08:00:01 is after --until 2011-02-01 08:00:00\n"
 
@@ -278,7 +279,7 @@ def test_a_job_script_is_its_command_with_the_arguments_of_the_script(monkeypatc
 def looking(monkeypatch) -> list[str]:
     """A warehouse whose jobs can be asked what is pending, and do nothing; who was asked."""
     asked = []
-    monkeypatch.setattr(cli, "_ready", lambda _: pytest.fail("it was set up"))
+    monkeypatch.setattr(cli, "_made", lambda _: pytest.fail("it was set up"))
     monkeypatch.setattr(cli, "_only_look", lambda _: asked.append("only look"))
     modules = [module for name, module in vars(cli).items() if getattr(module, "__name__", "").startswith("jobs.")]
     assert len(modules) == 11
