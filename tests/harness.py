@@ -68,7 +68,7 @@ class Home:
         }
         self.config = replace(load(environment, folder), spark_master="local[2]")
         self._spark: Any = None
-        self._prepared: dict[str, Path] = {}
+        self._prepared: dict[Callable[[Warehouse], object], Path] = {}
 
     @property
     def spark(self) -> Any:
@@ -86,14 +86,13 @@ class Home:
 
     def prepare(self, warehouse: "Warehouse", make: Callable[["Warehouse"], object]) -> None:
         """Bring an empty warehouse to where `make` leaves it: by `make` once in a home, by a copy from then on."""
-        name = f"{make.__module__}.{make.__qualname__}"
-        if name not in self._prepared:
+        if make not in self._prepared:
             make(warehouse)
             copy = self.folder / "prepared" / str(len(self._prepared))
             self._copy(warehouse, copy, back=False)
-            self._prepared[name] = copy
+            self._prepared[make] = copy
         else:
-            self._copy(warehouse, self._prepared[name], back=True)
+            self._copy(warehouse, self._prepared[make], back=True)
 
     def _copy(self, warehouse: "Warehouse", copy: Path, back: bool) -> None:
         """Lake, landing zone and databases to a copy, or back from it to their own places."""

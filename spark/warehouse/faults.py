@@ -37,7 +37,7 @@ def explain(error: Exception, context: Context) -> WarehouseError:
     if isinstance(error, psycopg2.errors.InsufficientPrivilege):
         return WarehouseError(
             f"Gold (Postgres) at {_gold_address(context)}: {_first_line(error)}. The login of GOLD_URL may not do this;"
-            " jobs need the one that `init` makes. Nothing was changed."
+            " jobs need the one that `init` makes. Nothing was half-written."
         )
     if isinstance(error, psycopg2.IntegrityError | psycopg2.ProgrammingError):
         return WarehouseError(f"{_first_line(error)}. {_OURS}")

@@ -10,7 +10,7 @@ from harness import Home
 from psycopg2.extensions import connection as Connection
 
 from jobs import init_warehouse
-from warehouse import cli, gold
+from warehouse import cli, gold, ledger
 from warehouse.rules.facts import WHITESPACE
 from warehouse.session import Context
 
@@ -508,10 +508,8 @@ def test_a_verdict_names_the_person_and_not_the_group(people):
 
 def test_a_steward_uses_the_commands_with_a_login_of_his_own(people, monkeypatch, capsys, tmp_path):
     """No password in the URL: libpq takes it from where every client of Postgres does."""
-    people.do(
-        f"insert into ops.watermarks (name, snapshot_id) values ('init', {init_warehouse.fingerprint()})"
-        " on conflict (name) do update set snapshot_id = excluded.snapshot_id"
-    )
+    with people.admin:
+        ledger.move_watermark(people.admin, "init", init_warehouse.fingerprint())
     server = urlsplit(people.url)
     monkeypatch.setenv("GOLD_URL", f"postgresql://a_steward@{server.hostname}:{server.port}/{DATABASE}")
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
