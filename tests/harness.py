@@ -1,7 +1,6 @@
 """What the tests drive: a warehouse in this process, and all that it holds as comparable rows."""
 
 import gzip
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 import psycopg2
 
 from jobs import init_warehouse, postgres_load_fact
-from warehouse import embedded, gold
+from warehouse import embedded
 from warehouse.cli import INGEST, run_all
 from warehouse.config import Config, load
 from warehouse.landing import Scope
@@ -73,10 +72,7 @@ class Home:
     @property
     def spark(self) -> Any:
         if self._spark is None:
-            # many short jobs: compiled quickly, and never thrown out again for want of room
-            os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
             self._spark = build_session(self.config, "tests", "0")
-            del os.environ["JDK_JAVA_OPTIONS"]
         return self._spark
 
     def empty_warehouse(self, landing: Path) -> "Warehouse":
@@ -84,34 +80,42 @@ class Home:
         warehouse.reset()
         return warehouse
 
-    def prepare(self, warehouse: "Warehouse", make: Callable[["Warehouse"], object]) -> None:
-        """Bring an empty warehouse to where `make` leaves it: by `make` once in a home, by a copy from then on."""
+    def prepare(self, warehouse: "Warehouse", make: Callable[["Warehouse"], object], landing: bool = True) -> None:
+        """Bring a warehouse to where `make` leaves it: by `make` once in a home, by a copy from then on.
+
+        `landing`: what is landed, and back-ups, are part of it.
+        """
+        folders = [self.folder / "lake", *([warehouse.landing, warehouse.config.backups] if landing else [])]
         if make not in self._prepared:
             make(warehouse)
             copy = self.folder / "prepared" / str(len(self._prepared))
-            self._copy(warehouse, copy, back=False)
+            self._copy({folder: copy / folder.name for folder in folders}, f"_{copy.name}", back=False)
             self._prepared[make] = copy
         else:
-            self._copy(warehouse, self._prepared[make], back=True)
+            copy = self._prepared[make]
+            self._copy({copy / folder.name: folder for folder in folders}, f"_{copy.name}", back=True)
 
-    def _copy(self, warehouse: "Warehouse", copy: Path, back: bool) -> None:
-        """Lake, landing zone and databases to a copy, or back from it to their own places."""
-        for folder in (self.folder / "lake", warehouse.landing):
-            source, target = (copy / folder.name, folder) if back else (folder, copy / folder.name)
+    def _copy(self, folders: dict[Path, Path], suffix: str, back: bool) -> None:
+        """Copy folders, and the databases to others whose names have a suffix, or back from those."""
+        for source, target in folders.items():
             shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(source, target)
+            if source.exists():
+                shutil.copytree(source, target)
         with closing(psycopg2.connect(embedded.start_gold(self.folder).url("postgres"))) as server:
             server.autocommit = True
             with server.cursor() as cursor:
                 for database in (GOLD_DATABASE, CATALOG_DATABASE):
-                    source, target = (f"{database}_{copy.name}", database)[:: 1 if back else -1]
+                    names = (database + suffix, database) if back else (database, database + suffix)
                     cursor.execute(
-                        "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (source,)
+                        "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", names[:1]
                     )
-                    cursor.execute(f"drop database if exists {target} with (force)")
-                    cursor.execute(f"create database {target} template {source} is_template {not back}")
-        if back:
-            gold.create(warehouse.context())  # what roles may do with a database is not copied with it
+                    cursor.execute(f"drop database if exists {names[1]} with (force)")
+                    cursor.execute(f"create database {names[1]} template {names[0]} is_template {not back}")
+                    cursor.execute(  # what roles may do with a database is not copied with it
+                        "update pg_database as t set datacl = s.datacl from pg_database as s"
+                        " where s.datname = %s and t.datname = %s",
+                        names,
+                    )
 
     def close(self) -> None:
         if self._spark is not None:
@@ -132,11 +136,15 @@ class Warehouse:
         config = replace(self.config, failpoint=failpoint, **changes)
         return Context(config, say=self.said.append, shared_spark=self.home.spark)
 
+    def make_anew(self) -> None:
+        """`warehouse init --reset`, in this process."""
+        self.job(init_warehouse.run, True)
+
     def reset(self) -> None:
         """Empty the warehouse; the landing zone stays."""
-        context = self.context()
-        init_warehouse.run(context, reset=True)
-        context.close()
+        self.home.prepare(self, Warehouse.make_anew, landing=False)
+        for source in self.config.sources:
+            (self.landing / source).mkdir(parents=True, exist_ok=True)
 
     def prepared(self, make: Callable[["Warehouse"], object]) -> "Warehouse":
         """This warehouse, still empty, brought to where `make` leaves it."""

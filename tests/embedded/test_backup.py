@@ -47,6 +47,12 @@ def shop(empty: Warehouse) -> Warehouse:
     return empty.prepared(load_three_of_five_days)
 
 
+@pytest.fixture
+def gone_on(empty: Warehouse) -> Warehouse:
+    """Three of five days were loaded and backed up, and the others were loaded since."""
+    return empty.prepared(go_on_after_a_back_up)
+
+
 def land_five_days(warehouse: Warehouse) -> None:
     generate(warehouse.landing, seed=6, start=START, days=5, rows_per_day=60, products=20, customers=40, faults=FAULTS)
 
@@ -54,6 +60,12 @@ def land_five_days(warehouse: Warehouse) -> None:
 def load_three_of_five_days(warehouse: Warehouse) -> None:
     land_five_days(warehouse)
     warehouse.run(until=FOURTH_DAY)
+
+
+def go_on_after_a_back_up(warehouse: Warehouse) -> None:
+    load_three_of_five_days(warehouse)
+    warehouse.job(backup_job.run)
+    warehouse.run()
 
 
 @pytest.fixture
@@ -146,46 +158,41 @@ def test_what_is_restored_and_run_again_is_what_never_was_restored(shop, command
     ) == [("backup", "DONE", None), ("restore", "DONE", folders(shop)[0])]
 
 
-def test_gold_alone_restored_catches_up_with_a_lake_that_went_on(shop, command):
-    assert command("backup").code == 0
-    shop.run()
-    never_restored = shop.state()
-    for file in shop.landing.rglob("*.csv"):  # moved away since: Bronze has their rows
+def test_gold_alone_restored_catches_up_with_a_lake_that_went_on(gone_on, command):
+    never_restored = gone_on.state()
+    for file in gone_on.landing.rglob("*.csv"):  # moved away since: Bronze has their rows
         file.unlink()
 
     both = command("restore", "latest", typed="no\n")
     assert both.code == 2 and re.search(r"Lost for good: \d+ files no longer in the landing zone, such as ", both.err)
     said = restore(command, "latest", "--gold-only")
     assert said.code == 0 and "Lost for good" not in said.err, said
-    assert facts(shop) < len(never_restored["facts"])
+    assert facts(gone_on) < len(never_restored["facts"])
 
-    shop.run()
-    assert_same_state(shop.state(), never_restored)
-    assert_balanced(shop)
-    assert {outcome.line for outcome in shop.run()} == {"nothing pending"}
+    gone_on.run()
+    assert_same_state(gone_on.state(), never_restored)
+    assert_balanced(gone_on)
+    assert {outcome.line for outcome in gone_on.run()} == {"nothing pending"}
 
 
-def test_a_restore_that_is_killed_between_its_two_databases_is_made_good_by_the_next_run(shop, command):
-    assert command("backup").code == 0
-    before = facts(shop)
-    shop.run()
-    never_restored = shop.state()
-    settings = {"WAREHOUSE_BACKUPS": str(shop.config.backups), "WAREHOUSE_FAILPOINT": "after-restoring-one"}
+def test_a_restore_that_is_killed_between_its_two_databases_is_made_good_by_the_next_run(gone_on, command):
+    never_restored = gone_on.state()
+    settings = {"WAREHOUSE_BACKUPS": str(gone_on.config.backups), "WAREHOUSE_FAILPOINT": "after-restoring-one"}
     killed = subprocess.run(
         [PROGRAM, "restore", "latest"],
-        env=CommandLine(shop.home.folder, shop.landing).environment(settings),
+        env=CommandLine(gone_on.home.folder, gone_on.landing).environment(settings),
         input=f"{GOLD_DATABASE}\n",
         capture_output=True,
         text=True,
     )
     assert killed.returncode == -signal.SIGKILL, killed
-    assert facts(shop) == before
-    shop.run()
-    assert_same_state(shop.state(), never_restored)
+    assert facts(gone_on) < len(never_restored["facts"])
+    gone_on.run()
+    assert_same_state(gone_on.state(), never_restored)
     assert restore(command, "latest").code == 0  # over what the killed one left
-    assert databases(shop) == {"postgres", GOLD_DATABASE, CATALOG_DATABASE}
-    shop.run()
-    assert_same_state(shop.state(), never_restored)
+    assert databases(gone_on) == {"postgres", GOLD_DATABASE, CATALOG_DATABASE}
+    gone_on.run()
+    assert_same_state(gone_on.state(), never_restored)
 
 
 @pytest.mark.parametrize("options", [(), ("--gold-only",)])
@@ -218,31 +225,27 @@ def expire_what_was_before(shop: Warehouse) -> int:
 # --- a lake that went on ----------------------------------------------------------------------------
 
 
-def test_a_description_that_was_deleted_meanwhile_is_put_back(shop, command):
-    assert command("backup").code == 0
-    shop.run()
-    never_restored = shop.state()
-    for table in manifest(shop)["tables"].values():  # as after twenty commits
+def test_a_description_that_was_deleted_meanwhile_is_put_back(gone_on, command):
+    never_restored = gone_on.state()
+    for table in manifest(gone_on)["tables"].values():  # as after twenty commits
         Path(table["metadata"].removeprefix("file:")).unlink(missing_ok=True)
     assert restore(command, "latest").code == 0
-    shop.run()
-    assert_same_state(shop.state(), never_restored)
+    gone_on.run()
+    assert_same_state(gone_on.state(), never_restored)
 
 
-def test_a_lake_whose_snapshots_have_expired_is_not_restored_but_gold_alone_is(shop, command):
-    assert command("backup").code == 0
-    shop.run()
-    before = shop.state()
-    shop.job(maintain.run, keep_snapshots_days=0)
+def test_a_lake_whose_snapshots_have_expired_is_not_restored_but_gold_alone_is(gone_on, command):
+    before = gone_on.state()
+    gone_on.job(maintain.run, keep_snapshots_days=0)
     said = restore(command, "latest")
     assert (said.code, said.out) == (1, ""), said
     assert re.search(r"cannot bring the lake back: ecommerce_\w+\.\w+ needs \S+, which is gone", said.err)
     assert "restore --gold-only" in said.err and "Type the name" not in said.err
-    assert_same_state(shop.state(), before)
+    assert_same_state(gone_on.state(), before)
 
     assert restore(command, "latest", "--gold-only").code == 0
-    shop.run()
-    assert_same_state(shop.state(), before)
+    gone_on.run()
+    assert_same_state(gone_on.state(), before)
 
 
 def test_maintenance_goes_on_after_a_restore_over_what_it_had_expired(shop, command):
@@ -284,7 +287,7 @@ def forget_tables(shop: Warehouse) -> None:
 
 def test_gold_alone_is_not_restored_over_a_lake_that_was_made_anew(shop, command):
     assert command("backup").code == 0
-    shop.reset()
+    shop.make_anew()
     said = restore(command, "latest", "--gold-only")
     assert said.code == 1 and "Bronze is not the one of back-up" in said.err
     assert facts(shop) == 0
@@ -293,13 +296,11 @@ def test_gold_alone_is_not_restored_over_a_lake_that_was_made_anew(shop, command
 # --- all or nothing ---------------------------------------------------------------------------------
 
 
-def test_a_restore_that_fails_changes_nothing(shop, command):
-    assert command("backup").code == 0
-    shop.run()
-    before = shop.state()
-    [folder] = shop.config.backups.iterdir()
+def test_a_restore_that_fails_changes_nothing(gone_on, command):
+    before = gone_on.state()
+    [folder] = gone_on.config.backups.iterdir()
     dump, listed = folder / "metastore.dump", folder / "manifest.json"
-    whole, contents = dump.read_bytes(), manifest(shop)
+    whole, contents = dump.read_bytes(), manifest(gone_on)
 
     def unconfirmed() -> None:
         said = command("restore", "latest", typed="ecommerce\n")
@@ -326,9 +327,9 @@ def test_a_restore_that_fails_changes_nothing(shop, command):
 
     for fault in (unconfirmed, unknown, fails_after_the_first_database, damaged, damaged_and_nobody_noticed):
         fault()
-        assert_same_state(shop.state(), before)
-        assert databases(shop) == {"postgres", GOLD_DATABASE, CATALOG_DATABASE}
-    assert {outcome.line for outcome in shop.run()} == {"nothing pending"}
+        assert_same_state(gone_on.state(), before)
+        assert databases(gone_on) == {"postgres", GOLD_DATABASE, CATALOG_DATABASE}
+    assert {outcome.line for outcome in gone_on.run()} == {"nothing pending"}
 
 
 def test_nothing_is_backed_up_or_restored_while_a_job_runs(empty, command):
@@ -483,7 +484,7 @@ def test_decisions_on_errors_can_be_carried_over_into_a_warehouse_made_anew(shop
     before = shop.state()
     file = tmp_path / "decisions.sql"  # as the runbook has it
     backups.gold_database(shop.context()).run("pg_dump", "--data-only", "--table=ops.error_verdicts", f"--file={file}")
-    shop.reset()
+    shop.make_anew()
     backups.gold_database(shop.context()).run("psql", "-q", "-v", "ON_ERROR_STOP=1", f"--file={file}")
     shop.run()
     assert_same_state(shop.state(), before)
