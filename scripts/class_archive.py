@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
 
+from generators.synthetic import generate
 from warehouse import embedded, java
 
 
@@ -24,6 +26,7 @@ def main() -> None:
             "WAREHOUSE_SPARK_OPTIONS": f"{os.environ.get('WAREHOUSE_SPARK_OPTIONS', '')}"
             f" spark.driver.defaultJavaOptions=-XX:ArchiveClassesAtExit={fresh}",
         }
+        generate(home / "landing", seed=1, start=date(2011, 1, 4), days=2, rows_per_day=20, products=9, customers=9)
         try:
             # Java ends after the command, and closes its output last
             subprocess.run(
