@@ -10,6 +10,7 @@ from written_ledger import Ledger, instant
 from jobs import init_warehouse
 from warehouse import cli, embedded, gold
 from warehouse.config import Config, load
+from warehouse.ledger import move_watermark
 from warehouse.session import Context
 
 
@@ -25,10 +26,8 @@ def config(home: Home) -> Iterator[Config]:
     config = load({**urls, "WAREHOUSE_HOME": str(home.folder)}, home.folder)
     context = Context(config)
     gold.create(context)
-    with context.gold, context.gold.cursor() as cursor:
-        cursor.execute(
-            "insert into ops.watermarks (name, snapshot_id) values ('init', %s)", (init_warehouse.fingerprint(),)
-        )
+    move_watermark(context.gold, "init", init_warehouse.fingerprint())
+    context.gold.commit()
     yield config
     context.close()
     with admin.cursor() as cursor:
