@@ -67,7 +67,7 @@ class Home:
         }
         self.config = replace(load(environment, folder), spark_master="local[2]")
         self._spark: Any = None
-        self._prepared: dict[Callable[[Warehouse], object], Path] = {}
+        self._prepared: dict[Callable[[Warehouse], object], str] = {}
 
     @property
     def spark(self) -> Any:
@@ -86,18 +86,20 @@ class Home:
         `landing`: what is landed, and back-ups, are part of it.
         """
         folders = [self.folder / "lake", *([warehouse.landing, warehouse.config.backups] if landing else [])]
-        if make not in self._prepared:
+        back = make in self._prepared
+        if not back:
             make(warehouse)
-            copy = self.folder / "prepared" / str(len(self._prepared))
-            self._copy({folder: copy / folder.name for folder in folders}, f"_{copy.name}", back=False)
-            self._prepared[make] = copy
-        else:
-            copy = self._prepared[make]
-            self._copy({copy / folder.name: folder for folder in folders}, f"_{copy.name}", back=True)
+            self._prepared[make] = str(len(self._prepared))
+        self._copy(folders, self._prepared[make], back)
 
-    def _copy(self, folders: dict[Path, Path], suffix: str, back: bool) -> None:
-        """Copy folders, and the databases to others whose names have a suffix, or back from those."""
-        for source, target in folders.items():
+    def _copy(self, folders: Sequence[Path], name: str, back: bool) -> None:
+        """Copy folders and databases to a copy of a name, or back from it."""
+
+        def from_to(own: Any, copied: Any) -> tuple[Any, Any]:
+            return (copied, own) if back else (own, copied)
+
+        for folder in folders:
+            source, target = from_to(folder, self.folder / "prepared" / name / folder.name)
             shutil.rmtree(target, ignore_errors=True)
             if source.exists():
                 shutil.copytree(source, target)
@@ -105,16 +107,14 @@ class Home:
             server.autocommit = True
             with server.cursor() as cursor:
                 for database in (GOLD_DATABASE, CATALOG_DATABASE):
-                    names = (database + suffix, database) if back else (database, database + suffix)
-                    cursor.execute(
-                        "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", names[:1]
-                    )
-                    cursor.execute(f"drop database if exists {names[1]} with (force)")
-                    cursor.execute(f"create database {names[1]} template {names[0]} is_template {not back}")
+                    here, there = from_to(database, f"{database}_{name}")
+                    cursor.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (here,))
+                    cursor.execute(f"drop database if exists {there} with (force)")
+                    cursor.execute(f"create database {there} template {here} is_template {not back}")
                     cursor.execute(  # what roles may do with a database is not copied with it
                         "update pg_database as t set datacl = s.datacl from pg_database as s"
                         " where s.datname = %s and t.datname = %s",
-                        names,
+                        (here, there),
                     )
 
     def close(self) -> None:
