@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import Home, Warehouse
+from harness import NOT_COMPILED, Home, Warehouse
 
 from warehouse import cli
 from warehouse.config import Config
@@ -33,28 +34,33 @@ class CommandLine:
     landing: Path
     settings: dict[str, str] = field(default_factory=dict)
 
-    def start(self, *arguments: str, **settings: str) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str, typed: str = "", **settings: str) -> "subprocess.Popen[str]":
         """A process in a group of its own, so that all of it can be killed at once."""
-        return subprocess.Popen(
-            [PROGRAM, *arguments],
-            env=self.environment(settings),
-            cwd=self.landing.parent,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        with tempfile.TemporaryFile("w+") as keyboard:
+            keyboard.write(typed)
+            keyboard.seek(0)
+            return subprocess.Popen(
+                [PROGRAM, *arguments],
+                env=self.environment(settings),
+                cwd=self.landing.parent,
+                stdin=keyboard,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
 
-    def run(self, *arguments: str, **settings: str) -> Said:
-        return finish(self.start(*arguments, **settings))
+    def run(self, *arguments: str, typed: str = "", **settings: str) -> Said:
+        return finish(self.start(*arguments, typed=typed, **settings))
 
     def environment(self, settings: dict[str, str]) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("WAREHOUSE_", "GOLD_", "LANDING_"))}
         own = {"WAREHOUSE_HOME": str(self.home), "LANDING_URI": self.landing.as_uri(), "SPARK_MASTER": "local[2]"}
         # parts of a few rows, so that a COPY of a small load has a middle
         parts = "spark.sql.execution.arrow.maxRecordsPerBatch=40"
-        java = "spark.driver.defaultJavaOptions=-XX:TieredStopAtLevel=1"  # a run is too short to be worth more
-        options = f"spark.sql.shuffle.partitions=2 spark.driver.memory=1g {parts} {java}"
+        # a run is too short to be worth more
+        quick = f"spark.driver.defaultJavaOptions=-XX:TieredStopAtLevel=1 {NOT_COMPILED}"
+        options = f"spark.sql.shuffle.partitions=2 spark.driver.memory=1g {parts} {quick}"
         return inherited | own | {"WAREHOUSE_SPARK_OPTIONS": options} | self.settings | settings
 
 

@@ -1,6 +1,7 @@
 """What the tests drive: a warehouse in this process, and all that it holds as comparable rows."""
 
 import gzip
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ from warehouse.ledger import Outcome
 from warehouse.session import CATALOG_DATABASE, GOLD_DATABASE, Context, build_session
 
 Rows = list[tuple[Any, ...]]
+SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
+NOT_COMPILED = "spark.sql.codegen.wholeStage=false spark.sql.codegen.factoryMode=NO_CODEGEN"
 
 GOLD = {
     "facts": "select transaction_id, order_id, to_char(invoice_date, 'YYYY-MM-DD HH24:MI:SS'), stock_code, product_sk,"
@@ -59,9 +62,11 @@ class Home:
         environment = {
             "WAREHOUSE_HOME": str(folder),
             "WAREHOUSE_LOCK_WAIT": "1",
-            # many small frames: compiling their plans costs more than it gains
             "WAREHOUSE_SPARK_OPTIONS": "spark.sql.shuffle.partitions=2 spark.driver.memory=2g"
-            " spark.sql.codegen.wholeStage=false spark.sql.codegen.factoryMode=NO_CODEGEN"
+            # many small frames: compiling their plans costs more than it gains, and so does planning anew after each
+            # stage, as processes and the soak do
+            f" {NOT_COMPILED} spark.sql.adaptive.enabled={str(SOAK).lower()}"
+            " spark.driver.defaultJavaOptions=-Xmn800m"
             # a restore ends the session's connections to its catalog
             " spark.sql.catalog.lake.retryable_status_codes=57P01",
         }

@@ -104,7 +104,8 @@ def _start_anew(context: Context) -> None:
     with context.gold.cursor() as cursor:  # before the tables are touched, so that a run cut short here starts anew
         cursor.execute("delete from ops.watermarks where name like 'star.%'")
     context.gold.commit()
-    lake.create(context.spark)
+    if lake.identity(context.spark, lake.STAR) is None:
+        lake.create(context.spark)
     for table in (FACT, f"{lake.STAR}.dim_customers", f"{lake.STAR}.dim_dates"):
         lake.overwrite(context.spark, table, None)
     with context.gold.cursor() as cursor:
@@ -171,11 +172,11 @@ def _bring(context: Context, dimension: str, key: str, differences: DataFrame, w
     """
     differences = differences.persist()
     try:
-        changed = differences.count()
-        if whole is not None:
+        if whole is None:
+            changed = gold.publish(context, dimension, key, differences)
+        else:
+            changed = differences.count()
             gold.publish(context, dimension, key, whole.withColumn("op", F.lit("U")), whole=True)
-        elif changed:
-            gold.publish(context, dimension, key, differences)
         if changed:
             lake.merge(differences, f"{lake.STAR}.{dimension}", key)
         return changed

@@ -2,6 +2,8 @@
 
 from datetime import date, datetime, time
 
+from pyspark.sql import DataFrame
+
 from jobs import refresh_baselines
 from warehouse import gold, ledger
 from warehouse.landing import span
@@ -90,14 +92,19 @@ def _score(context: Context, month: date) -> dict[str, int]:
     waiting = _waiting(context, month)
     scored = _count(context, waiting)
     with context.gold.cursor() as cursor:
-        sales = gold.query(context, f"select {', '.join(f'f.{column}' for column in SALE)} {waiting}")
-        baselines = gold.query(context, "select * from product_baselines where is_current")
-        flagged = context.config.anomaly_method.scores(refresh_baselines.with_category(context, sales), baselines)
-        columns = (*SALE, *SCORE)
-        gold.stage(context, flagged.select(*columns), STAGING, f"select {', '.join(columns)} from anomalies")
+        cursor.execute("select exists (select from product_baselines where is_current)")
+        flagged = _flagged(context, waiting) if scored and cursor.fetchone() == (True,) else None
+        gold.stage(context, flagged, STAGING, f"select {', '.join((*SALE, *SCORE))} from anomalies")
         cursor.execute("call ops.open_cases(%s, %s, %s)", (STAGING, context.run_id, month))
         cursor.execute("select tier, count(*) from anomalies where created_at = now() group by tier")
         return {"scored": scored} | dict(cursor)
+
+
+def _flagged(context: Context, waiting: str) -> DataFrame:
+    sales = gold.query(context, f"select {', '.join(f'f.{column}' for column in SALE)} {waiting}")
+    baselines = gold.query(context, "select * from product_baselines where is_current")
+    scores = context.config.anomaly_method.scores(refresh_baselines.with_category(context, sales), baselines)
+    return scores.select(*SALE, *SCORE)
 
 
 def _line(numbers: dict[str, int]) -> str:

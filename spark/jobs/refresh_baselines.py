@@ -92,30 +92,8 @@ def refresh_due(context: Context) -> int:
 def _bring(context: Context, until: datetime, condition: str, levels: Sequence[str] = ()) -> int:
     """New versions of the baselines of some products' sales; those on `levels` alone, where any is named."""
     since = _period_start(context, until)
-    sales = _sales(context, since, until, condition).persist()  # a method may pass over them more than once
-    new = context.config.anomaly_method.baselines(sales)
-    if levels:
-        new = new.where(F.col("level").isin(list(levels)))
-    rows = gold.stage(context, new, STAGING, f"select {', '.join(BASELINE)} from product_baselines")
-    sales.unpersist()
-    concerned = condition.replace("f.stock_code", "b.stock_code")
-    with context.gold.cursor() as cursor:
-        cursor.execute(
-            f"update product_baselines as b set is_current = false where b.is_current and {concerned};"
-            f" insert into product_baselines ({', '.join(BASELINE)}, method, period_start, period_end)"
-            f" select {', '.join(BASELINE)}, %s, %s, %s from staging.{STAGING};"
-            f" drop table staging.{STAGING}, staging.{STAGING}_parts",
-            (context.config.anomaly_method.name, since, until),
-        )
-    return rows
-
-
-def _sales(context: Context, since: datetime, until: datetime, condition: str) -> DataFrame:
-    """The sales of a period with their product's category, those left out that were flagged and not acquitted."""
-    quantities = gold.query(
-        context,
-        f"""
-        select f.stock_code, f.quantity, count(*) as times
+    # without those that were flagged and not acquitted
+    typical = f"""
         from fact_transactions as f
         where
             f.quantity > 0 and f.invoice_date >= '{since}'::timestamp and f.invoice_date < '{until}'::timestamp
@@ -124,8 +102,35 @@ def _sales(context: Context, since: datetime, until: datetime, condition: str) -
                 select from ops.all_anomalies as a
                 where a.transaction_id = f.transaction_id and a.status <> 'FALSE_POSITIVE'
             )
-        group by f.stock_code, f.quantity
-        """,
+        """
+    shape = f"select {', '.join(BASELINE)} from product_baselines"
+    method = context.config.anomaly_method
+    with context.gold.cursor() as cursor:
+        cursor.execute(f"select count(*) from (select {typical} limit %s) as sales", (method.min_orders,))
+        enough = cursor.fetchone() == (method.min_orders,)
+    if enough:
+        sales = _sales(context, typical).persist()  # a method may pass over them more than once
+        new = method.baselines(sales)
+        rows = gold.stage(context, new.where(F.col("level").isin(list(levels))) if levels else new, STAGING, shape)
+        sales.unpersist()
+    else:
+        rows = gold.stage(context, None, STAGING, shape)
+    concerned = condition.replace("f.stock_code", "b.stock_code")
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            f"update product_baselines as b set is_current = false where b.is_current and {concerned};"
+            f" insert into product_baselines ({', '.join(BASELINE)}, method, period_start, period_end)"
+            f" select {', '.join(BASELINE)}, %s, %s, %s from staging.{STAGING};"
+            f" drop table staging.{STAGING}, staging.{STAGING}_parts",
+            (method.name, since, until),
+        )
+    return rows
+
+
+def _sales(context: Context, typical: str) -> DataFrame:
+    """The sales of a period with their product's category; `typical` is the part of their query from `from` on."""
+    quantities = gold.query(
+        context, f"select f.stock_code, f.quantity, count(*) as times {typical} group by f.stock_code, f.quantity"
     )
     return with_category(context, quantities.withColumn("_sale", F.explode(F.sequence(F.lit(1), "times")))).select(
         "stock_code", "category", "quantity"

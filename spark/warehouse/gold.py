@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import os
 import re
 import signal
@@ -172,6 +173,9 @@ def copy(
 def _copy_part(
     url: str, statement: str, parts: str, part: str, batches: Iterator[pa.RecordBatch], kills: int | None
 ) -> int:
+    first = next(batches, None)
+    if first is None:
+        return 0
     with closing(psycopg2.connect(url, application_name="warehouse copy")) as connection:
         with connection, connection.cursor() as cursor:
             cursor.execute(f"insert into staging.{parts} (part, rows) values (%s, 0) on conflict do nothing", (part,))
@@ -179,7 +183,7 @@ def _copy_part(
                 cursor.execute(f"select rows from staging.{parts} where part = %s", (part,))
                 (already,) = cursor.fetchone() or (0,)
                 return int(already)
-            source = _Lines(batches, kills)
+            source = _Lines(itertools.chain([first], batches), kills)
             cursor.copy_expert(statement, source, size=_BUFFER)
             cursor.execute(f"update staging.{parts} set rows = %s where part = %s", (source.rows, part))
         return source.rows
@@ -217,14 +221,14 @@ def _text(lines: pa.Array) -> memoryview:
     return memoryview(lines.buffers()[2])[start:end]
 
 
-def publish(context: Context, dimension: str, key: str, differences: DataFrame, whole: bool = False) -> None:
-    """Apply differences (`op` U or D, and the columns) to a dimension in Gold, once the caller commits.
+def publish(context: Context, dimension: str, key: str, differences: DataFrame, whole: bool = False) -> int:
+    """Apply differences (`op` U or D, and the columns) to a dimension in Gold, once the caller commits; how many.
 
     `whole`: they are all that the dimension is to hold.
     """
     staging = f"star_{dimension}"
     columns = ", ".join(c for c in differences.columns if c != "op")
-    stage(context, differences, staging, f"select *, '' as op from {dimension}")
+    rows = stage(context, differences, staging, f"select *, '' as op from {dimension}")
     with context.gold.cursor() as cursor:
         replaced = "true" if whole else f"{key} in (select s.{key} from staging.{staging} as s)"
         cursor.execute(
@@ -232,10 +236,11 @@ def publish(context: Context, dimension: str, key: str, differences: DataFrame, 
             f" insert into {dimension} ({columns}) select {columns} from staging.{staging} where op = 'U';"
             f" drop table staging.{staging}, staging.{staging}_parts"
         )
+    return rows
 
 
-def stage(context: Context, rows: DataFrame, table: str, shape: str) -> int:
-    """COPY rows into a staging table of their own, which has the columns of a query; how many they are."""
+def stage(context: Context, rows: DataFrame | None, table: str, shape: str) -> int:
+    """COPY rows (None: none) into a staging table of their own, which has the columns of a query; how many they are."""
     parts = f"{table}_parts"
     with closing(context.connect()) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
@@ -243,7 +248,7 @@ def stage(context: Context, rows: DataFrame, table: str, shape: str) -> int:
             f" create unlogged table staging.{table} as {shape} limit 0;"
             f" create unlogged table staging.{parts} (part text primary key, rows bigint not null)"
         )
-    return copy(context, rows, table, rows.columns, parts=parts)
+    return 0 if rows is None else copy(context, rows, table, rows.columns, parts=parts)
 
 
 def staging_table(context: Context) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from py4j.java_gateway import JavaClass, JavaMember
 from pyspark.sql import SparkSession
 
 from warehouse import embedded, java
@@ -107,6 +108,8 @@ def build_session(config: Config, job: str, run_id: str) -> SparkSession:
         .config("spark.python.unix.domain.socket.enabled", "true")
         # for notebooks: asks Java several times for every column that is built
         .config("spark.python.sql.dataFrameDebugging.enabled", "false")
+        # no table has buckets; each frame that is persisted would get a copy of the session to switch this off
+        .config("spark.sql.sources.bucketing.autoBucketedScan.enabled", "false")
     )
     for name, value in named.items():
         builder = builder.config(f"spark.executorEnv.{name}", value)
@@ -131,10 +134,21 @@ def java_class(session: SparkSession, name: str) -> Any:
     return getattr(session._jvm, name)
 
 
+class _Remembering(JavaClass):  # type: ignore[misc]
+    """A Java class that asks once for each of its methods. Py4J's own asks with every call, before the call."""
+
+    def __getattr__(self, name: str) -> Any:
+        member = super().__getattr__(name)
+        if isinstance(member, JavaMember):
+            setattr(self, name, member)
+        return member
+
+
 def _remember_classes(session: SparkSession) -> None:
     """What PySpark asks for with every column it makes, and Java then seeks in all packages of all jars."""
     for name in ("functions", "org.apache.spark.sql.functions", "PythonUtils"):
-        setattr(session._jvm, name, java_class(session, name))
+        found = java_class(session, name)
+        setattr(session._jvm, name, _Remembering(found._fqn, found._gateway_client))
 
 
 def _say_nothing_of_failed_tasks(session: SparkSession) -> None:
@@ -186,6 +200,7 @@ def _embedded_settings(config: Config) -> dict[str, str]:
     catalog = f"spark.sql.catalog.{CATALOG}"
     log4j = PROJECT / "spark" / "conf" / "log4j2.properties"
     options = [f"-Dlog4j2.configurationFile={log4j.as_uri()}", "-XX:+UseSerialGC", "-XX:-UsePerfData"]
+    options += ["-XX:MetaspaceSize=256m"]  # else a start outgrows it often, and each time all is collected
     options += java.archive_options(java.class_archive())
     return {
         "spark.driver.extraClassPath": os.pathsep.join(jars),
@@ -195,6 +210,7 @@ def _embedded_settings(config: Config) -> dict[str, str]:
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
+        "spark.sql.ui.explainMode": "simple",  # nobody reads a plan where there is no page
         "spark.local.dir": str(config.home / "tmp"),
         "spark.sql.warehouse.dir": f"file://{config.home}/tmp",
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from command_line import PROGRAM, CommandLine, Said, command_here, finish
+from command_line import CommandLine, Said, command_here, finish
 from harness import Rows, Warehouse, assert_same_state
 
 from generators.synthetic import generate
@@ -178,15 +179,13 @@ def test_gold_alone_restored_catches_up_with_a_lake_that_went_on(gone_on, comman
 def test_a_restore_that_is_killed_between_its_two_databases_is_made_good_by_the_next_run(gone_on, command):
     [(before,)] = gone_on.query("select rows_fact from ops.etl_runs where job = 'gold' order by started_at limit 1")
     never_restored = gone_on.state()
-    settings = {"WAREHOUSE_BACKUPS": str(gone_on.config.backups), "WAREHOUSE_FAILPOINT": "after-restoring-one"}
-    killed = subprocess.run(
-        [PROGRAM, "restore", "latest"],
-        env=CommandLine(gone_on.home.folder, gone_on.landing).environment(settings),
-        input=f"{GOLD_DATABASE}\n",
-        capture_output=True,
-        text=True,
+    process = CommandLine(
+        gone_on.home.folder,
+        gone_on.landing,
+        {"WAREHOUSE_BACKUPS": str(gone_on.config.backups), "WAREHOUSE_FAILPOINT": "after-restoring-one"},
     )
-    assert killed.returncode == -signal.SIGKILL, killed
+    killed = process.run("restore", "latest", typed=f"{GOLD_DATABASE}\n")
+    assert killed.code == -signal.SIGKILL, killed
     assert facts(gone_on) == before < len(never_restored["facts"])
     gone_on.run()
     assert_same_state(gone_on.state(), never_restored)
@@ -386,41 +385,53 @@ def test_the_newest_back_ups_are_kept_and_none_is_ever_half_there(empty, command
     assert len(empty.query("select from ops.etl_runs where job = 'backup'")) == 4
 
 
-def test_a_lost_server_comes_back_from_a_back_up_that_is_for_its_owner_alone(empty, own_home):
+def test_a_server_that_is_killed_stopped_or_lost_is_back_with_the_next_command_and_no_password_shows(empty, own_home):
     """As processes, in a home of their own; what can be read of them meanwhile has no password in it."""
     land_five_days(empty)
     process = CommandLine(own_home, empty.landing)
-    assert process.run("run").code in (0, 3)
-    password = (own_home / "postgres" / "password").read_text()
-    before = sales(own_home)
-    making = process.start("backup")
     seen: set[str] = set()
-    while making.poll() is None:
-        for file in Path("/proc").glob("[0-9]*/cmdline"):
-            with suppress(OSError):  # it has ended
-                seen.add(file.read_text(errors="replace"))
-        time.sleep(0.02)
-    assert finish(making).code == 0
-    assert any("pg_dump" in line for line in seen) and not [line for line in seen if password in line]
+    ends = [watched(process.start("run"), seen)]
+    before = sales(own_home)
+
+    os.kill(server_pid(own_home), signal.SIGKILL)
+    ends.append(watched(process.start("backup"), seen))
     [folder] = (own_home / "backups").iterdir()
     files = [file for file in folder.rglob("*") if file.is_file()]
     assert folder.stat().st_mode & 0o777 == 0o700 and {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    password = (own_home / "postgres" / "password").read_text()
     assert len(files) > 10 and not [file for file in files if password.encode() in file.read_bytes()]
 
-    assert process.run("stop").code == 0
+    ends += [process.run("stop"), process.run("stop")]
+    assert [end.out for end in ends[2:]] == ["stopped\n", "nothing was running\n"]
+    assert embedded._running(own_home / "postgres") is None
     shutil.rmtree(own_home / "postgres")
-    restored = subprocess.run(
-        [PROGRAM, "restore", "latest", "--json"],
-        env=process.environment({}),
-        input=f"{GOLD_DATABASE}\n",
-        capture_output=True,
-        text=True,
-    )
-    assert restored.returncode == 0 and json.loads(restored.stdout)[0]["job"] == "restore", restored
+    ends.append(watched(process.start("restore", "latest", "--json", typed=f"{GOLD_DATABASE}\n"), seen))
+    assert json.loads(ends[-1].out)[0]["job"] == "restore"
     assert sales(own_home) == before
-    again = process.run("run")
-    assert again.code == 0 and again.out.count("nothing pending") == 6, again
+    ends.append(process.run("run"))
+    assert ends[-1].out.count("nothing pending") == 6
     assert sales(own_home) == before
+
+    assert [end.code for end in ends] == [0] * len(ends), ends
+    assert [end.err for end in ends[:4]] == [""] * 4
+    assert all(any(program in line for line in seen) for program in ("java", "pg_dump", "pg_restore"))
+    for secret in (password, (own_home / "postgres" / "password").read_text()):
+        assert not [line for line in seen if secret in line]
+        assert not [end for end in ends if secret in end.out + end.err]
+
+
+def watched(process: "subprocess.Popen[str]", seen: set[str]) -> Said:
+    """How a process ends; what could be read of all processes' arguments meanwhile goes into `seen`."""
+    while process.poll() is None:
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):  # it has ended
+                seen.add(file.read_text(errors="replace").replace("\0", " "))
+        time.sleep(0.02)
+    return finish(process)
+
+
+def server_pid(home: Path) -> int:
+    return int((home / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[0])
 
 
 def sales(home: Path) -> Rows:

@@ -1,13 +1,11 @@
 """What an operator meets: waiting runs, a server that is gone, lost halves, maintenance, and JSON for scripts."""
 
 import json
-import os
 import re
 import shutil
-import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,7 +17,7 @@ from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse, assert_same_st
 from pyspark.errors import PySparkException
 
 from jobs import build_star_schema, ingest_products, ingest_transactions, maintain
-from warehouse import embedded, lake, landing, ledger
+from warehouse import lake, landing, ledger
 from warehouse.landing import Scope
 from warehouse.session import SimulatedCrash
 
@@ -558,49 +556,6 @@ def test_gold_away_is_one_line_that_names_host_and_port(process):
         assert f"127.0.0.1:{port}" in one_line(said)
         assert len(said.err.splitlines()) == 1 and said.out == ""
         assert "a-secret" not in said.err
-
-
-def test_a_server_that_was_killed_or_stopped_is_started_by_the_next_run_and_no_password_shows(process):
-    shop = Warehouse(None, None, process.landing)  # type: ignore[arg-type] - to land files with
-    land_masters(shop, "2011-01-01", "2")
-    land_window(shop, "2011-01-03T08")
-    running = process.start("run")
-    seen: set[str] = set()
-    while running.poll() is None:
-        seen |= set(command_lines())
-        time.sleep(0.1)
-    ends = [finish(running)]
-
-    os.kill(server_pid(process.home), signal.SIGKILL)
-    land_window(shop, "2011-01-03T12")
-    ends.append(process.run("run"))
-
-    stopped = process.run("stop")
-    assert (stopped.code, stopped.out) == (0, "stopped\n")
-    assert process.run("stop").out == "nothing was running\n"
-    assert embedded._running(process.home / "postgres") is None
-    ends.append(process.run("run", "--json"))
-
-    assert [end.code for end in ends] == [0, 0, 0], ends
-    assert "gold: 3 landed = 2 facts + 1 errors + 0 duplicates" in ends[1].out
-    assert {job["summary"] for job in json.loads(ends[2].out)} == {"nothing pending"}
-    password = (process.home / "postgres" / "password").read_text()
-    assert any("java" in line for line in seen)
-    assert not [line for line in seen if password in line]
-    assert not [end for end in ends if password in end.out + end.err]
-    assert [end.err for end in ends] == ["", "", ""]
-
-
-def command_lines() -> Iterator[str]:
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            yield file.read_text(errors="replace").replace("\0", " ")
-        except OSError:  # it has ended
-            continue
-
-
-def server_pid(home: Path) -> int:
-    return int((home / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[0])
 
 
 # --- halves that are lost ---------------------------------------------------------------------------

@@ -1,19 +1,16 @@
 """The promise: the final state is a function of what landed, not of how it arrived."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
 from against_oracle import assert_agrees_with_oracle
-from harness import Home, Warehouse, assert_same_state
+from harness import SOAK, Home, Warehouse, assert_same_state
 from histories import Delivery, arrivals
 from hypothesis import HealthCheck, Phase, given, settings
 
 from warehouse.session import SimulatedCrash
-
-SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 
 pytestmark = [pytest.mark.slow, *([pytest.mark.timeout(7200)] if SOAK else [])]
 

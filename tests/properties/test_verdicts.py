@@ -5,11 +5,11 @@ import shutil
 from typing import Any
 
 import pytest
-from harness import Home, Warehouse, assert_same_state
+from harness import SOAK, Home, Warehouse, assert_same_state
 from histories import DAYS, Delivery, arrivals
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from test_promise import SOAK, arrive, landing  # noqa: F401 - a fixture
+from test_promise import arrive, landing  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.slow, *([pytest.mark.timeout(7200)] if SOAK else [])]
 

@@ -37,6 +37,10 @@ class Method(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def min_orders(self) -> int:
+        """With fewer sales there is no baseline at all."""
+
     def baselines(self, sales: DataFrame) -> DataFrame:
         """What is typical, as `BASELINE`; a product without enough history has none of its own."""
 
