@@ -1,11 +1,9 @@
 """Show Java once what a run loads, so that later starts map those classes from an archive (JEP 350).
 
-    python -m scripts.class_archive [--rows]
-
-`--rows`: a run over two small days, which takes 20 s longer than over nothing and has what is loaded for rows too.
 Only speed depends on it: Java passes over an archive that does not fit it or its jars.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -19,6 +17,9 @@ from warehouse import embedded, java
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m scripts.class_archive", description=__doc__)
+    parser.add_argument("--rows", action="store_true", help="run over two small days, for what rows load: 20 s more")
+    rows = parser.parse_args().rows
     archive = java.class_archive()
     archive.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="warehouse-setup-") as folder:
@@ -29,7 +30,7 @@ def main() -> None:
             "WAREHOUSE_SPARK_OPTIONS": f"{os.environ.get('WAREHOUSE_SPARK_OPTIONS', '')}"
             f" spark.driver.defaultJavaOptions=-XX:ArchiveClassesAtExit={fresh}",
         }
-        if "--rows" in sys.argv:
+        if rows:
             generate(home / "landing", seed=1, start=date(2011, 1, 4), days=2, rows_per_day=20, products=9, customers=9)
         try:
             # Java ends after the command, and closes its output last
