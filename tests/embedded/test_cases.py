@@ -12,7 +12,7 @@ from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse
 from jobs import build_star_schema, detect_anomalies, refresh_baselines
 from warehouse import cli
 from warehouse.errors import UsageError
-from warehouse.session import SimulatedCrash
+from warehouse.session import Context, SimulatedCrash
 
 CASES = "select transaction_id, median_qty, std_deviation, z_score, tier, status from anomalies order by transaction_id"
 CURRENT = (
@@ -132,6 +132,22 @@ def test_baselines_on_demand_take_all_sales_until_now(shop):
     shop.run()
     assert shop.job(refresh_baselines.run).line == "1 baseline by sales before 2011-02-01 12:00"
     assert [row[3:] for row in shop.query(CURRENT)] == [(26, "2010-02-01 12:00:00", "2011-02-01 12:00:00")]
+
+
+def test_a_shop_with_too_few_sales_for_a_baseline_is_judged_without_spark(warehouse, no_spark):
+    land_masters(warehouse)
+    sell(warehouse, "2011-01-10T08", *[1] * 18, 500)
+    warehouse.load()
+    context = Context(warehouse.config)
+    assert detect_anomalies.run(context).line == "19 scored, 0 anomalies"
+    assert refresh_baselines.run(context).line == "0 baselines by sales before 2011-01-10 12:00"
+    context.close()
+    assert warehouse.query("select count(*) from ops.score_feed") == [(0,)]
+
+    sell(warehouse, "2011-01-10T12", 2, 1)
+    warehouse.load()
+    assert warehouse.job(refresh_baselines.run).line == "1 baseline by sales before 2011-01-10 16:00"
+    assert warehouse.job(detect_anomalies.run).line == "2 scored, 0 anomalies"
 
 
 def test_critical_and_warning_cases_wait_in_the_outbox_and_notices_do_not(shop):
