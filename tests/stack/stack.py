@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from harness import GOLD, LAKE, Rows, Warehouse, assert_same_state, ordered
+from harness import GOLD, LAKE, NOT_COMPILED, Rows, Warehouse, assert_same_state, ordered
 
 PROJECT = Path(__file__).resolve().parents[2]
 LAKE_ROWS = " union all ".join(
@@ -20,8 +20,15 @@ LAKE_ROWS = " union all ".join(
 )
 INGEST = ("run_ingest_products.sh", "run_ingest_countries.sh", "run_ingest_transactions.sh")
 WRAPPERS = (*INGEST, "run_fact_postgres.sh", "run_star_schema.sh", "run_detect_anomalies.sh")
-# where it is not about two workers, a session has a Java less to start, and the other compiles quickly
-ONE_EXECUTOR = "--conf spark.cores.max=1 --conf spark.executor.defaultJavaOptions=-XX:TieredStopAtLevel=1"
+# where it is not about two workers, a session has a Java less to start, the other compiles quickly, and no plan
+ONE_EXECUTOR = " ".join(
+    f"--conf {setting}"
+    for setting in (
+        "spark.cores.max=1",
+        "spark.executor.defaultJavaOptions=-XX:TieredStopAtLevel=1",
+        *NOT_COMPILED.split(),
+    )
+)
 IN_ONE_EXECUTOR = ("-e", f"PYSPARK_SUBMIT_ARGS={ONE_EXECUTOR} pyspark-shell")
 JAVA_TRACE = re.compile(r"^\s+at \S+\(", re.MULTILINE)
 Said = subprocess.CompletedProcess[str]
