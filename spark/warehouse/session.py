@@ -6,7 +6,7 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from py4j.java_collections import ListConverter
 from py4j.java_gateway import JavaClass, JavaMember
 from pyspark.sql import SparkSession
 
@@ -119,7 +120,7 @@ def build_session(config: Config, job: str, run_id: str) -> SparkSession:
         builder = builder.master(config.spark_master)
     with _environment(named):
         session = _started(builder)
-    _remember_classes(session)
+    _ask_java_less(session)
     session.sparkContext.setLogLevel("ERROR")
     _say_nothing_of_failed_tasks(session)
     if config.embedded:
@@ -144,11 +145,32 @@ class _Remembering(JavaClass):  # type: ignore[misc]
         return member
 
 
-def _remember_classes(session: SparkSession) -> None:
-    """What PySpark asks for with every column it makes, and Java then seeks in all packages of all jars."""
+class _TenAtOnce(ListConverter):  # type: ignore[misc]
+    """Hands a list over in one message for each ten of its elements. Py4J's own sends one for each."""
+
+    def __init__(self, client: Any) -> None:
+        self._java = _Remembering("java.util.List", client)
+
+    def can_convert(self, given: Any) -> bool:
+        return isinstance(given, list | tuple) and all(element is not None for element in given)
+
+    def convert(self, given: Sequence[Any], client: Any) -> Any:
+        if len(given) <= 10:  # Java knows `of` with so many arguments
+            return self._java.of(*given)
+        filled = super().convert([], client)
+        for start in range(0, len(given), 10):
+            filled.addAll(given[start : start + 10])
+        return filled
+
+
+def _ask_java_less(session: SparkSession) -> None:
+    """Keep what PySpark asks for with every column it makes, and Java then seeks in all packages of all jars."""
+    java: Any = session._jvm
+    client = java._gateway_client
     for name in ("functions", "org.apache.spark.sql.functions", "PythonUtils"):
-        found = java_class(session, name)
-        setattr(session._jvm, name, _Remembering(found._fqn, found._gateway_client))
+        setattr(java, name, _Remembering(java_class(session, name)._fqn, client))
+    if not any(isinstance(converter, _TenAtOnce) for converter in client.converters):
+        client.converters = [_TenAtOnce(client), *client.converters]
 
 
 def _say_nothing_of_failed_tasks(session: SparkSession) -> None:

@@ -1,4 +1,4 @@
-"""What Spark's Python workers start from."""
+"""What Spark's Python workers start from, and how Python hands lists to Java."""
 
 import socket
 import sys
@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from warehouse import workers
+from warehouse.session import java_class
 
 
 def test_workers_seek_modules_in_no_jar_or_zip_and_have_what_they_need(spark):
@@ -41,3 +42,19 @@ def test_another_fault_of_a_worker_is_told(monkeypatch):
     monkeypatch.setattr(workers, "work", work)
     with socket.socket() as connection, pytest.raises(ValueError, match="a fault"):
         workers.worker(connection, True)
+
+
+@pytest.mark.parametrize("length", [0, 1, 10, 11, 35])
+def test_a_list_reaches_java_whole_and_in_a_few_messages(spark, monkeypatch, length):
+    sent = []
+    client = spark._jvm._gateway_client
+    send = type(client).send_command
+    monkeypatch.setattr(type(client), "send_command", lambda *a, **k: sent.append(a[1]) or send(*a, **k))
+    given = [str(number) for number in range(length)]
+    array_list = java_class(spark, "java.util.ArrayList")
+    sent.clear()
+    there = array_list(given)
+    assert len([command for command in sent if not command.startswith("m")]) <= 2 + 2 * -(-length // 10)  # m: forgotten
+    assert list(there) == given
+    assert list(array_list([*given, None])) == [*given, None]
+    assert spark.range(1).selectExpr(*[f"{number} as c{number}" for number in range(length or 1)]).count() == 1
