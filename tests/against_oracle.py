@@ -10,16 +10,23 @@ from oracle import expected
 def assert_agrees_with_oracle(warehouse: Warehouse, files: Iterable[Path] | None = None) -> None:
     """Facts, errors, duplicates, dimensions and the star are what the landing zone says they must be."""
     said = expected(warehouse.landing, files=files)
-    effective = dict(warehouse.lake("select product_sk, effective_date from ecommerce_db.products"))
-    codes = dict(warehouse.lake("select country_sk, country_id from ecommerce_dw.dim_countries"))
-    people = dict(warehouse.lake("select customer_sk, customer_id from ecommerce_dw.dim_customers"))
+    lake = warehouse.lake_at_once(
+        products="select product_sk, stock_code, description, category, unit_price, effective_date, end_date,"
+        " is_current, stock_quantity from ecommerce_db.products",
+        countries="select country_id, country_name, region, latitude, longitude from ecommerce_db.countries",
+        codes="select country_sk, country_id from ecommerce_dw.dim_countries",
+        customers="select customer_sk, customer_id, country_id, first_purchase_date, last_purchase_date"
+        " from ecommerce_dw.dim_customers",
+        dates="select date_sk from ecommerce_dw.dim_dates",
+        star="select transaction_id, product_sk, customer_sk, date_sk, country_sk, quantity, unit_price, total_amount,"
+        " year, month from ecommerce_dw.fact_transactions",
+    )
+    effective = {row[0]: row[5] for row in lake["products"]}
+    codes = dict(lake["codes"])
+    people = {row[0]: row[1] for row in lake["customers"]}
     facts = warehouse.query(
         "select transaction_id, order_id, to_char(invoice_date, 'YYYY-MM-DD HH24:MI:SS'), stock_code, product_sk,"
         " quantity, unit_price, total_amount, customer_id, country_id, batch_id from fact_transactions"
-    )
-    star = warehouse.lake(
-        "select transaction_id, product_sk, customer_sk, date_sk, country_sk, quantity, unit_price, total_amount,"
-        " year, month from ecommerce_dw.fact_transactions"
     )
     actual = {
         "facts": [(*row[:4], effective[row[4]], *row[5:]) for row in facts],
@@ -28,20 +35,12 @@ def assert_agrees_with_oracle(warehouse: Warehouse, files: Iterable[Path] | None
             " batch_id, source_file from transactions_error"
         ),
         "duplicates": warehouse.query("select batch_id, count(*) from ops.duplicates group by batch_id"),
-        "products": warehouse.lake(
-            "select stock_code, description, category, unit_price, effective_date, end_date, is_current"
-            " from ecommerce_db.products"
-        ),
-        "stock": warehouse.lake("select stock_code, stock_quantity from ecommerce_db.products where is_current"),
-        "countries": warehouse.lake(
-            "select country_id, country_name, region, latitude, longitude from ecommerce_db.countries"
-        ),
-        "star": [(row[0], effective[row[1]], people[row[2]], row[3], codes[row[4]], *row[5:]) for row in star],
-        "customers": warehouse.lake(
-            "select customer_id, country_id, first_purchase_date, last_purchase_date"
-            " from ecommerce_dw.dim_customers where customer_sk <> 0"
-        ),
-        "dates": warehouse.lake("select date_sk from ecommerce_dw.dim_dates"),
+        "products": [row[1:8] for row in lake["products"]],
+        "stock": [(row[1], row[8]) for row in lake["products"] if row[7]],
+        "countries": lake["countries"],
+        "star": [(row[0], effective[row[1]], people[row[2]], row[3], codes[row[4]], *row[5:]) for row in lake["star"]],
+        "customers": [row[1:] for row in lake["customers"] if row[0] != 0],
+        "dates": lake["dates"],
         "rejected": [
             (path, reason.partition(":")[0])
             for path, reason in warehouse.query(

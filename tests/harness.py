@@ -4,8 +4,8 @@ import gzip
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +52,9 @@ LAKE = {
     "star.dim_countries": "ecommerce_dw.dim_countries",
     "star.dim_dates": "ecommerce_dw.dim_dates",
 }
+LAKE_ROWS = " union all ".join(
+    f"select '{name}' as name, to_json(struct(*)) as row from {table}" for name, table in LAKE.items()
+)
 
 
 class Home:
@@ -67,6 +70,8 @@ class Home:
             # stage, as processes and the soak do
             f" {NOT_COMPILED} spark.sql.adaptive.enabled={str(SOAK).lower()}"
             " spark.driver.defaultJavaOptions=-Xmn800m"
+            # what a page would show of thousands of queries
+            " spark.sql.ui.retainedExecutions=1 spark.ui.retainedJobs=1 spark.ui.retainedStages=1"
             # a restore ends the session's connections to its catalog
             " spark.sql.catalog.lake.retryable_status_codes=57P01",
         }
@@ -191,25 +196,38 @@ class Warehouse:
 
     def query(self, statement: str, arguments: Sequence[Any] = ()) -> Rows:
         """Rows of a query on Gold."""
-        connection = self.context().connect()
-        try:
-            with connection.cursor() as cursor:
+        with self._gold() as query:
+            return query(statement, arguments)
+
+    @contextmanager
+    def _gold(self) -> Iterator[Callable[..., Rows]]:
+        """Ask Gold several questions through one connection."""
+        with closing(self.context().connect()) as connection, connection.cursor() as cursor:
+
+            def query(statement: str, arguments: Sequence[Any] = ()) -> Rows:
                 cursor.execute(statement, arguments)
                 return cursor.fetchall()
-        finally:
-            connection.close()
+
+            yield query
 
     def lake(self, statement: str) -> Rows:
         """Rows of a query on the lake."""
         return [tuple(row) for row in self.home.spark.sql(statement).collect()]
 
+    def lake_at_once(self, **statements: str) -> dict[str, Rows]:
+        """Rows of several queries on the lake, in one."""
+        branches = [
+            f"select {', '.join(f'struct(q.*) as {n}' if n == name else f'null as {n}' for n in statements)}"
+            f" from ({statement}) as q"
+            for name, statement in statements.items()
+        ]
+        rows = self.lake(" union all ".join(branches))
+        return {name: [tuple(row[i]) for row in rows if row[i]] for i, name in enumerate(statements)}
+
     def state(self) -> dict[str, Rows]:
         """All that the promise covers, as sorted rows: no times of loading, no run ids, no attempts."""
-        frames = {name: ordered(self.query(statement)) for name, statement in GOLD.items()}
-        for name, table in LAKE.items():
-            frame = self.home.spark.read.table(f"lake.{table}")
-            frames[name] = ordered([tuple(row) for row in frame.select(*sorted(frame.columns)).collect()])
-        return frames
+        with self._gold() as query:
+            return frames(query, self.lake(LAKE_ROWS))
 
     def books(self) -> tuple[int, int, int, int]:
         """landed, facts, errors, duplicates, each counted where it lies."""
@@ -220,6 +238,14 @@ class Warehouse:
             " (select coalesce(sum(rows_duplicate), 0)::bigint from ops.etl_runs)"
         )
         return landed, facts, errors, duplicates
+
+
+def frames(gold: Callable[[str], Rows], lake: Rows) -> dict[str, Rows]:
+    """A state: each frame of Gold as the rows of its query, each of the lake as the JSON that `LAKE_ROWS` gives."""
+    found = {name: ordered(gold(statement)) for name, statement in GOLD.items()}
+    for name in LAKE:
+        found[name] = ordered([(row,) for table, row in lake if table == name])
+    return found
 
 
 def ordered(rows: Rows) -> Rows:

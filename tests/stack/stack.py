@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from harness import GOLD, LAKE, NOT_COMPILED, Rows, Warehouse, assert_same_state, ordered
+from harness import LAKE_ROWS, NOT_COMPILED, Rows, Warehouse, assert_same_state, frames
 
 PROJECT = Path(__file__).resolve().parents[2]
-LAKE_ROWS = " union all ".join(
-    f"select '{name}' as name, to_json(struct(*)) as row from {table}" for name, table in LAKE.items()
-)
 INGEST = ("run_ingest_products.sh", "run_ingest_countries.sh", "run_ingest_transactions.sh")
 WRAPPERS = (*INGEST, "run_fact_postgres.sh", "run_star_schema.sh", "run_detect_anomalies.sh")
 # where it is not about two workers, a session has a Java less to start, the other compiles quickly, and no plan
@@ -141,7 +138,7 @@ class Stack:
         return rows
 
     def state(self) -> dict[str, Rows]:
-        """All that the promise covers, as `state_of` gives it for a warehouse in this process."""
+        """All that the promise covers, as a warehouse in this process gives it."""
         return self._state(self.lake(LAKE_ROWS))
 
     def state_after_a_run(self) -> dict[str, Rows]:
@@ -149,7 +146,7 @@ class Stack:
         return self._state(json.loads(self.inside("spark-client", "python", "-c", RUN_AND_READ, LAKE_ROWS)))
 
     def _state(self, lake: list[dict[str, Any]]) -> dict[str, Rows]:
-        return _frames(self.gold, [(row["name"], row["row"]) for row in lake])
+        return frames(self.gold, [(row["name"], row["row"]) for row in lake])
 
     def wait_for(self, what: str, happened: Callable[[], Any], seconds: float = 180, every: float = 0.2) -> Any:
         deadline = time.monotonic() + seconds
@@ -172,22 +169,10 @@ class Stack:
         return dict(os.environ) | {"SPARK_SUBMIT_OPTIONS": ONE_EXECUTOR} | self.settings | settings
 
 
-def state_of(warehouse: Warehouse) -> dict[str, Rows]:
-    """The state of a warehouse in this process, comparable with a cluster's."""
-    return _frames(warehouse.query, [(name, row) for name, row in warehouse.lake(LAKE_ROWS)])
-
-
 def assert_a_run_makes_it_as_embedded(stack: Stack, embedded: Warehouse) -> None:
     """One more run of both, and the cluster holds what the embedded home makes of the same files."""
     embedded.run()
-    assert_same_state(stack.state_after_a_run(), state_of(embedded))
-
-
-def _frames(gold: Callable[[str], Rows], lake: list[tuple[str, str]]) -> dict[str, Rows]:
-    frames = {name: ordered(gold(statement)) for name, statement in GOLD.items()}
-    for name in LAKE:
-        frames[name] = ordered([(row,) for table, row in lake if table == name])
-    return frames
+    assert_same_state(stack.state_after_a_run(), embedded.state())
 
 
 def one_line(said: str) -> bool:

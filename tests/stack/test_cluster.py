@@ -17,15 +17,7 @@ import pytest
 from harness import TRANSACTIONS, Warehouse, assert_same_state, ordered
 from mail_server import PASSWORD, USER, MailServer
 from small_shop import sale
-from stack import (
-    IN_ONE_EXECUTOR,
-    PROJECT,
-    WRAPPERS,
-    Stack,
-    assert_a_run_makes_it_as_embedded,
-    one_line,
-    state_of,
-)
+from stack import IN_ONE_EXECUTOR, PROJECT, WRAPPERS, Stack, assert_a_run_makes_it_as_embedded, one_line
 
 from generators.synthetic import generate
 
@@ -84,7 +76,7 @@ def a_sale(key: str, quantity: int = 1) -> str:
 def assert_as_embedded(stack: Stack, embedded: Warehouse) -> None:
     """Gold, Bronze's dimensions and the star hold what the embedded warehouse makes of the same files."""
     embedded.run()
-    assert_same_state(stack.state(), state_of(embedded))
+    assert_same_state(stack.state(), embedded.state())
 
 
 def test_the_wrappers_make_of_the_days_what_the_embedded_home_makes(stack: Stack, embedded: Warehouse) -> None:

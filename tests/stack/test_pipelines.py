@@ -13,7 +13,7 @@ import pytest
 from harness import TRANSACTIONS, Warehouse, assert_same_state
 from pipelines import Build, environment, play
 from small_shop import sale
-from stack import ONE_EXECUTOR, Said, Stack, one_line, state_of
+from stack import ONE_EXECUTOR, Said, Stack, one_line
 
 from generators.synthetic import generate
 
@@ -178,7 +178,7 @@ def test_rerun_takes_a_changed_file_only_where_it_is_told_to(agent: Agent, stack
     replaced = agent.build("rerun", JOB="ingest-transactions", REPLACE=True, FROM=str(DAY))
     assert (replaced.result, agent.ledger(replaced)) == ("SUCCESS", ["ingest transactions"]), replaced
     embedded.run(replace=True)
-    assert_same_state(stack.state_after_a_run(), state_of(embedded))
+    assert_same_state(stack.state_after_a_run(), embedded.state())
 
 
 @pytest.mark.parametrize("pipeline", ["baselines", "readiness", "backup"])
