@@ -698,3 +698,7 @@ def test_maintenance_after_many_runs_compacts_and_expires_and_changes_no_row(war
     land_window(warehouse, "2011-01-08T08")
     warehouse.run()
     assert_agrees_with_oracle(warehouse)
+    before = warehouse.state()
+    warehouse.reset()
+    warehouse.run()
+    assert_same_state(warehouse.state(), before)
