@@ -164,11 +164,14 @@ class _TenAtOnce(ListConverter):  # type: ignore[misc]
 
 
 def _ask_java_less(session: SparkSession) -> None:
-    """Keep what PySpark asks for with every column it makes, and Java then seeks in all packages of all jars."""
-    java: Any = session._jvm
-    client = java._gateway_client
+    """Keep what PySpark asks for with every column it makes, and Java then seeks in all packages of all jars.
+
+    Lists go over in few messages.
+    """
+    jvm: Any = session._jvm
+    client = jvm._gateway_client
     for name in ("functions", "org.apache.spark.sql.functions", "PythonUtils"):
-        setattr(java, name, _Remembering(java_class(session, name)._fqn, client))
+        setattr(jvm, name, _Remembering(java_class(session, name)._fqn, client))
     if not any(isinstance(converter, _TenAtOnce) for converter in client.converters):
         client.converters = [_TenAtOnce(client), *client.converters]
 
