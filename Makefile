@@ -36,9 +36,9 @@ lint: setup-dev ## ruff, mypy, sqlfluff, and shellcheck where it is installed
 	@$(VENV)/bin/sqlfluff lint --disable-progress-bar postgres
 	@! command -v shellcheck > /dev/null || shellcheck scripts/*.sh jenkins/*.sh spark/bin/role spark/bin/healthy .ci/run
 
-soak: setup-dev ## the property tests with many more examples, and bugs planted for them to find
+soak: setup-dev ## the property tests with many more examples, bugs planted for them to find, and more kills
 	@HYPOTHESIS_PROFILE=soak $(RUN) -m pytest -n $(WORKERS) --dist loadgroup tests/properties/planted_bugs.py \
-		tests/properties/test_promise.py tests/properties/test_verdicts.py
+		tests/properties/test_promise.py tests/properties/test_verdicts.py tests/embedded/test_kills.py
 
 env: ## .env and random passwords in secrets/, where they are missing
 	@scripts/make_env.sh

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import NOT_COMPILED, Home, Warehouse
+from harness import NOT_COMPILED, QUICK, Home, Warehouse
 
 from warehouse import cli
 from warehouse.config import Config
@@ -28,11 +28,12 @@ class Said(NamedTuple):
 
 @dataclass
 class CommandLine:
-    """Starts `warehouse` processes that work on one home and one landing zone."""
+    """Starts `warehouse` processes that work on one home and one landing zone; `spark`: options beside its own."""
 
     home: Path
     landing: Path
     settings: dict[str, str] = field(default_factory=dict)
+    spark: str = ""
 
     def start(self, *arguments: str, typed: str = "", **settings: str) -> "subprocess.Popen[str]":
         """A process in a group of its own, so that all of it can be killed at once."""
@@ -58,9 +59,8 @@ class CommandLine:
         own = {"WAREHOUSE_HOME": str(self.home), "LANDING_URI": self.landing.as_uri(), "SPARK_MASTER": "local[2]"}
         # parts of a few rows, so that a COPY of a small load has a middle
         parts = "spark.sql.execution.arrow.maxRecordsPerBatch=40"
-        # a run is too short to be worth more
-        quick = f"spark.driver.defaultJavaOptions=-XX:TieredStopAtLevel=1 {NOT_COMPILED}"
-        options = f"spark.sql.shuffle.partitions=2 spark.driver.memory=1g {parts} {quick}"
+        quick = f'spark.driver.defaultJavaOptions="{QUICK}" {NOT_COMPILED} spark.sql.adaptive.enabled=false'
+        options = f"spark.sql.shuffle.partitions=2 spark.driver.memory=1g {parts} {quick} {self.spark}"
         return inherited | own | {"WAREHOUSE_SPARK_OPTIONS": options} | self.settings | settings
 
 

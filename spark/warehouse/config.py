@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -391,8 +392,8 @@ def _texts(options: Mapping[str, object] | None) -> dict[str, str]:
 
 
 def _spark_options(text: str) -> dict[str, str]:
-    """`key=value` pairs separated by spaces."""
-    pairs = [pair.partition("=") for pair in text.split()]
+    """`key=value` pairs separated by spaces; what has spaces in it is quoted as in a shell."""
+    pairs = [pair.partition("=") for pair in shlex.split(text)]
     if wrong := [key for key, equals, _ in pairs if not (key and equals)]:
         raise ValueError(f"'{wrong[0]}' is not key=value")
     return {key: value for key, _, value in pairs}

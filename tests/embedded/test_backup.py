@@ -429,7 +429,7 @@ def watched(process: "subprocess.Popen[str]", seen: set[str]) -> Said:
         for file in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(OSError):  # it has ended
                 seen.add(file.read_text(errors="replace").replace("\0", " "))
-        time.sleep(0.02)
+        time.sleep(0.05)
     return finish(process)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyspark
 import pytest
 from command_line import CommandLine
-from harness import assert_same_state
+from harness import QUICK, assert_same_state
 from small_shop import exit_code
 
 from generators.synthetic import generate
@@ -39,7 +39,8 @@ def test_two_executor_processes_bring_the_warehouse_into_the_state_of_a_run_in_o
     assert all(expected.values()), "a frame without rows proves nothing"
     warehouse.reset()
 
-    command = CommandLine(warehouse.home.folder, warehouse.landing)
+    options = f'spark.sql.adaptive.enabled=true spark.executor.defaultJavaOptions="{QUICK}"'
+    command = CommandLine(warehouse.home.folder, warehouse.landing, spark=options)
     said = command.run("run", SPARK_MASTER="local-cluster[2,1,1024]", SPARK_HOME=str(spark_home))
 
     assert said.code == code, said

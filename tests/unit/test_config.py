@@ -180,12 +180,12 @@ def test_a_gold_url_makes_the_home_no_embedded_one_and_serves_the_administrator_
 
 
 def test_spark_options_of_the_environment_win_over_those_of_the_file(tmp_path):
-    options = "spark.driver.memory=1g  spark.driver.extraJavaOptions=-Da=b"
+    options = """spark.driver.memory=1g  spark.driver.extraJavaOptions="-Da=b -Dc='d e'" """
     spark = load({"WAREHOUSE_SPARK_OPTIONS": options}, tmp_path).spark
     assert spark == {
         "spark.driver.memory": "1g",
         "spark.sql.shuffle.partitions": "8",
-        "spark.driver.extraJavaOptions": "-Da=b",
+        "spark.driver.extraJavaOptions": "-Da=b -Dc='d e'",
     }
 
 
@@ -215,6 +215,7 @@ def test_a_file_of_rules_may_leave_the_spark_settings_out_or_empty(tmp_path):
         ("WAREHOUSE_LOCK_WAIT", "inf"),
         ("WAREHOUSE_SPARK_OPTIONS", "spark.driver.memory"),
         ("WAREHOUSE_SPARK_OPTIONS", "=1g"),
+        ("WAREHOUSE_SPARK_OPTIONS", 'spark.driver.memory="1g'),
         ("WAREHOUSE_HOME", "~no_such_user_here/warehouse"),
         ("GOLD_URL", "gold"),
         ("GOLD_URL", "host=gold dbname=ecommerce_gold"),
