@@ -11,10 +11,10 @@ COMPILE := ../$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-
 	--allow-unsafe --strip-extras --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-stack lint soak bench lock clean env up down cluster-demo
+.PHONY: help setup setup-dev demo test test-fast test-recovery test-stack lint soak bench lock clean env up down cluster-demo
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.setup ## make .venv with all that the warehouse needs, Java and Postgres included
 
@@ -23,8 +23,11 @@ setup-dev: $(VENV)/.setup-dev ## add what tests, linters and benchmarks need
 demo: setup ## run a small warehouse from landing files to views; DATA=file.xlsx replays real data
 	@$(RUN) -m scripts.demo $(if $(DATA),--data "$(DATA)")
 
-test: lint ## lint, then the whole test suite
+test: lint ## lint, then the tests of what becomes of what lands, kills included
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup
+
+test-recovery: setup-dev ## back-ups and restores, what was lost and is made anew, maintenance
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup tests/recovery
 
 test-fast: setup-dev ## the tests that are not slow
 	@$(RUN) -m pytest -m 'not slow'

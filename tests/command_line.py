@@ -69,6 +69,14 @@ def finish(process: "subprocess.Popen[str]", timeout: float = 600) -> Said:
     return Said(process.returncode, out, err)
 
 
+def one_line(said: Said) -> str:
+    """What a failed command complains of: a single line, and no stack trace anywhere."""
+    assert "Traceback" not in said.err and "\tat " not in said.err, said.err
+    (line,) = [line for line in said.err.splitlines() if line.startswith("warehouse: ")]
+    assert said.err.splitlines()[-1] == line and len(line) > len("warehouse: ")
+    return line
+
+
 def command_here(warehouse: Warehouse, monkeypatch: Any, capsys: Any) -> Callable[..., Said]:
     """`warehouse …` in this process, on the shared session: all of the program but its start."""
     home: Home = warehouse.home

@@ -213,6 +213,12 @@ class Warehouse:
 
             yield query
 
+    def change(self, statement: str, database: str = GOLD_DATABASE) -> None:
+        """Statements on a database of Gold's server, as its administrator."""
+        with closing(self.context().connect(admin=True, database=database)) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(statement)
+
     def lake(self, statement: str) -> Rows:
         """Rows of a query on the lake."""
         return [tuple(row) for row in self.home.spark.sql(statement).collect()]

@@ -1,4 +1,4 @@
-"""What an operator meets: waiting runs, a server that is gone, lost halves, maintenance, and JSON for scripts."""
+"""What an operator meets: dry runs, waiting runs, a server that is gone, and JSON for scripts."""
 
 import json
 import re
@@ -12,9 +12,10 @@ from xml.etree import ElementTree
 
 import pytest
 from against_oracle import assert_agrees_with_oracle
-from command_line import CommandLine, Said, command_here, finish
-from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse, assert_same_state
+from command_line import CommandLine, Said, command_here, finish, one_line
+from harness import PRODUCTS, TRANSACTIONS, Warehouse, assert_same_state
 from pyspark.errors import PySparkException
+from two_months import land_masters, land_shop, land_window, run_shop
 
 from jobs import build_star_schema, ingest_products, ingest_transactions, maintain
 from warehouse import lake, landing, ledger
@@ -39,60 +40,10 @@ def process(tmp_path: Path, own_home: Path) -> CommandLine:
     return CommandLine(own_home, tmp_path / "landing")
 
 
-def land_masters(warehouse: Warehouse, day: str, price: str, countries: tuple[str, ...] = ("GB",)) -> None:
-    warehouse.land(f"products/products_{day}.csv", [f"A,Mug,Home,{price},5", "B,Plate,Home,4,5"], PRODUCTS)
-    rows = [f"{code},Country {code},Europe,1.5,2.5" for code in countries]
-    warehouse.land(f"countries/countries_{day}.csv", rows, COUNTRIES)
-
-
-def land_window(warehouse: Warehouse, window: str, rows: int = 2) -> None:
-    """Sales of one window, and one row whose country nobody knows yet."""
-    day, hour = window.split("T")
-    lines = [
-        f"{window}-{n},O{window},{'AB'[n % 2]},{n + 1},{day} {hour}:0{n}:00,C{n},{'FR' if n == rows else 'GB'}"
-        for n in range(rows + 1)
-    ]
-    warehouse.land(f"transactions/transactions_{window}.csv", lines, TRANSACTIONS)
-
-
-def land_shop(warehouse: Warehouse) -> None:
-    """Two months of a very small shop."""
-    land_masters(warehouse, "2011-01-01", "2")
-    for window in ("2011-01-03T08", "2011-01-03T12", "2011-01-04T08"):
-        land_window(warehouse, window)
-    land_masters(warehouse, "2011-01-04", "3")
-    land_masters(warehouse, "2011-02-01", "5", ("GB", "FR"))
-    land_window(warehouse, "2011-02-01T20")
-
-
-def run_shop(warehouse: Warehouse) -> None:
-    land_shop(warehouse)
-    warehouse.run()
-
-
 @pytest.fixture
 def shop(warehouse: Warehouse) -> Warehouse:
     """The very small shop, all of it loaded."""
     return warehouse.prepared(run_shop)
-
-
-def drop_gold(warehouse: Warehouse) -> None:
-    change_gold(warehouse, "drop schema public, ops, staging cascade")
-
-
-def change_gold(warehouse: Warehouse, statement: str) -> None:
-    connection = warehouse.context().connect(admin=True)
-    with connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-    connection.close()
-
-
-def one_line(said: Said) -> str:
-    """What a failed command complains of: a single line, and no stack trace anywhere."""
-    assert "Traceback" not in said.err and "\tat " not in said.err, said.err
-    (line,) = [line for line in said.err.splitlines() if line.startswith("warehouse: ")]
-    assert said.err.splitlines()[-1] == line and len(line) > len("warehouse: ")
-    return line
 
 
 # --- wrong usage, wrong settings, wrong queries -----------------------------------------------------
@@ -386,11 +337,11 @@ def test_a_dry_run_of_init_tells_what_there_is_and_what_a_reset_would_destroy(sh
     )
     assert "ecommerce_dw.fact_transactions (12 rows)" in told and ", fact_transactions (12 rows)" in told
     assert told.endswith("; the landing zone stays")
-    change_gold(shop, "update ops.watermarks set snapshot_id = 1 where name = 'init'")
+    shop.change("update ops.watermarks set snapshot_id = 1 where name = 'init'")
     assert pending("init") == "init: set up by another version"
 
     # half of it is gone: what is left is told
-    change_gold(shop, "drop schema ops cascade")
+    shop.change("drop schema ops cascade")
     shop.lake("drop table lake.ecommerce_db.products purge")
     shutil.rmtree(shop.home.folder / "lake" / "ecommerce_db" / "products_raw")
     said = command("init", "--reset", "--dry-run")
@@ -401,7 +352,7 @@ def test_a_dry_run_of_init_tells_what_there_is_and_what_a_reset_would_destroy(sh
 
 
 def test_a_dry_run_sets_nothing_up_and_cannot_write(warehouse, command, monkeypatch):
-    change_gold(warehouse, "update ops.watermarks set snapshot_id = 1 where name = 'init'")
+    warehouse.change("update ops.watermarks set snapshot_id = 1 where name = 'init'")
     url = warehouse.context().gold_url()
     for arguments in (["run"], ["star"], ["maintain"]):
         said = command(*arguments, "--dry-run")
@@ -492,8 +443,7 @@ def test_a_job_that_must_not_run_meanwhile_stops_and_names_the_run(warehouse, co
 def test_a_job_whose_lock_is_lost_does_not_commit(warehouse):
     context = warehouse.context()
     with pytest.raises(Exception, match=r"terminat|closed"), ledger.job(context, "gold"):
-        change_gold(
-            warehouse,
+        warehouse.change(
             "select pg_terminate_backend(l.pid) from pg_locks as l where l.locktype = 'advisory'"
             " and l.database = (select d.oid from pg_database as d where d.datname = current_database())",
         )
@@ -525,7 +475,7 @@ def test_a_run_id_used_again_keeps_the_books_and_heals_what_was_cut_short(wareho
 
 def test_a_cluster_that_was_not_set_up_by_this_version_says_what_to_run(warehouse, command):
     url = warehouse.context().gold_url()
-    change_gold(warehouse, "update ops.watermarks set snapshot_id = 1 where name = 'init'")
+    warehouse.change("update ops.watermarks set snapshot_id = 1 where name = 'init'")
     for gold_url in (url, url.rpartition("/")[0] + "/nowhere"):
         said = command("gold", GOLD_URL=gold_url)
         assert said.code == 2
@@ -558,147 +508,7 @@ def test_gold_away_is_one_line_that_names_host_and_port(process):
         assert "a-secret" not in said.err
 
 
-# --- halves that are lost ---------------------------------------------------------------------------
-
-
-def test_init_on_a_warehouse_in_use_changes_nothing(shop, command):
-    before, ledger_before = shop.state(), shop.query("select * from ops.etl_runs order by run_id, job")
-    marks = shop.query("select name, snapshot_id from ops.watermarks order by name")
-    files = shop.query("select * from ops.landed_files order by path")
-    said = command("init")
-    assert (said.code, said.out) == (0, "init: created or upgraded\n")
-    assert_same_state(shop.state(), before)
-    assert shop.query("select * from ops.etl_runs order by run_id, job") == ledger_before
-    assert shop.query("select name, snapshot_id from ops.watermarks order by name") == marks
-    assert shop.query("select * from ops.landed_files order by path") == files
-    assert {outcome.line for outcome in shop.run()} == {"nothing pending"}
-
-
-def test_a_lost_gold_is_made_anew_from_the_lake(shop, command):
-    before = shop.state()
-    drop_gold(shop)
-    for file in shop.landing.rglob("*.csv"):  # moved away since: Bronze has them
-        file.unlink()
-    assert command("init").code == 0
-    assert command("run").code == 0
-    assert_same_state(shop.state(), before)
-    landed, *placed = shop.books()
-    assert landed == sum(placed) == 12
-    assert {outcome.line for outcome in shop.run()} == {"nothing pending"}
-
-
-def test_lost_star_tables_are_made_anew(shop, command):
-    before = shop.state()
-    for lost in (
-        ["fact_transactions"],
-        ["dim_customers", "dim_dates"],
-        ["fact_transactions", "dim_products", "dim_customers", "dim_dates", "dim_countries"],
-    ):
-        for table in lost:
-            shop.lake(f"drop table lake.ecommerce_dw.{table} purge")
-        assert command("run").code == 0
-        assert_same_state(shop.state(), before)
-    for table in lost:  # made again, but empty, as `init` would
-        shop.lake(f"drop table lake.ecommerce_dw.{table} purge")
-    assert command("init").code == 0
-    assert command("star").code == 0
-    assert_same_state(shop.state(), before)
-
-
-def test_a_star_that_lost_rows_says_so_and_a_rebuild_mends_it(shop, command):
-    before = shop.state()
-    shop.lake("delete from lake.ecommerce_dw.fact_transactions where customer_sk <> 0 and quantity = 2")
-    shop.lake("delete from lake.ecommerce_dw.dim_customers")
-    said = command("star")
-    assert said.code == 1
-    assert "star --rebuild" in one_line(said)
-    assert command("star", "--rebuild").code == 0
-    assert_same_state(shop.state(), before)
-
-
-def test_a_rebuild_of_the_star_that_is_cut_short_is_taken_up_by_the_next_run(shop, monkeypatch):
-    before = shop.state()
-    with monkeypatch.context() as patch:
-        patch.setattr(build_star_schema.lake, "identity", cut_short)
-        with pytest.raises(KeyboardInterrupt):
-            shop.job(build_star_schema.run, True)
-    shop.run()
-    assert_same_state(shop.state(), before)
-
-
-def cut_short(*_: Any, calls: list[int] = []) -> int:  # noqa: B006 - counts its calls
-    """Lets the rebuild begin, and ends it between its Iceberg commits and its Postgres commit."""
-    calls.append(1)
-    if len(calls) > 1:
-        raise KeyboardInterrupt
-    return 0
-
-
-@pytest.mark.parametrize("half", ["ledger", "all of Gold", "tables", "folder"])
-def test_a_reset_works_when_half_of_the_warehouse_is_gone_already(shop, command, half):
-    if half == "ledger":
-        change_gold(shop, "drop schema ops cascade")
-    elif half == "all of Gold":
-        drop_gold(shop)
-    elif half == "tables":
-        change_gold(shop, "drop table fact_transactions, ops.watermarks cascade")
-        shop.lake("drop table lake.ecommerce_db.products purge")
-        shop.lake("drop table lake.ecommerce_dw.fact_transactions purge")
-    else:
-        shutil.rmtree(shop.home.folder / "lake" / "ecommerce_db" / "products_raw")
-    said = command("init", "--reset")
-    assert (said.code, said.out) == (0, "init: dropped and created\n"), said
-    assert command("run").code == 0
-    assert_agrees_with_oracle(shop)
-
-
 def test_a_run_leaves_nothing_cached(warehouse):
     land_shop(warehouse)
     warehouse.run()
     assert warehouse.home.spark._jsparkSession.sharedState().cacheManager().isEmpty()
-
-
-# --- maintenance ------------------------------------------------------------------------------------
-
-
-def test_maintenance_after_many_runs_compacts_and_expires_and_changes_no_row(warehouse):
-    def lake_size(table: str) -> tuple[int, int]:
-        ((files,),) = warehouse.lake(f"select count(*) from lake.ecommerce_db.{table}.files")
-        ((snapshots,),) = warehouse.lake(f"select count(*) from lake.ecommerce_db.{table}.snapshots")
-        return files, snapshots
-
-    def maintain_all() -> None:
-        assert "files rewritten" in warehouse.job(maintain.run, keep_snapshots_days=0).line
-
-    for day in range(1, 6):  # as many files as Iceberg takes the trouble for
-        land_masters(warehouse, f"2011-01-0{day}", str(day))
-        land_window(warehouse, f"2011-01-0{day}T08")
-        warehouse.job(ingest_products.run, EVERYTHING)
-        warehouse.job(ingest_transactions.run, EVERYTHING)
-    warehouse.run()
-    before = warehouse.state()
-    files, snapshots = lake_size("transactions_raw")
-    assert files >= 5 and snapshots >= 5
-    maintain_all()
-    assert lake_size("transactions_raw") == (1, 1)
-    assert lake_size("products_raw") == (1, 1)
-    warehouse.run()
-    assert_same_state(warehouse.state(), before)
-
-    # products that changed after the last settle are followed although their snapshots were due to expire
-    land_masters(warehouse, "2010-12-31", "9", ("GB", "FR"))
-    land_masters(warehouse, "2011-01-07", "7", ("GB", "FR"))
-    warehouse.job(ingest_products.run, EVERYTHING)
-    maintain_all()
-    land_window(warehouse, "2011-01-07T08")
-    warehouse.run()
-    assert_agrees_with_oracle(warehouse)
-    maintain_all()
-    maintain_all()
-    land_window(warehouse, "2011-01-08T08")
-    warehouse.run()
-    assert_agrees_with_oracle(warehouse)
-    before = warehouse.state()
-    warehouse.reset()
-    warehouse.run()
-    assert_same_state(warehouse.state(), before)

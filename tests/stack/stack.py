@@ -17,12 +17,14 @@ from harness import LAKE_ROWS, NOT_COMPILED, Rows, Warehouse, assert_same_state,
 PROJECT = Path(__file__).resolve().parents[2]
 INGEST = ("run_ingest_products.sh", "run_ingest_countries.sh", "run_ingest_transactions.sh")
 WRAPPERS = (*INGEST, "run_fact_postgres.sh", "run_star_schema.sh", "run_detect_anomalies.sh")
-# where it is not about two workers, a session has a Java less to start, the other compiles quickly, and no plan
+# where it is not about two workers, a session has a Java less to start, the other compiles quickly, and plans are
+# neither compiled nor made anew after each stage
 ONE_EXECUTOR = " ".join(
     f"--conf {setting}"
     for setting in (
         "spark.cores.max=1",
         "spark.executor.defaultJavaOptions=-XX:TieredStopAtLevel=1",
+        "spark.sql.adaptive.enabled=false",
         *NOT_COMPILED.split(),
     )
 )

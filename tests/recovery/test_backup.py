@@ -445,12 +445,12 @@ def sales(home: Path) -> Rows:
 
 
 def test_people_keep_their_logins_on_a_server_that_lost_them(empty, command):
-    execute(empty, "create role anna login password 'before' in role steward, bi_reader")
-    execute(empty, "create role ben login password 'before' in role bi_reader")
+    empty.change("create role anna login password 'before' in role steward, bi_reader")
+    empty.change("create role ben login password 'before' in role bi_reader")
     try:
         assert command("backup").code == 0
-        execute(empty, "drop role anna; alter role ben password 'changed since'")
-        execute(empty, f"drop database {GOLD_DATABASE} with (force)", database="postgres")
+        empty.change("drop role anna; alter role ben password 'changed since'")
+        empty.change(f"drop database {GOLD_DATABASE} with (force)", database="postgres")
         assert restore(command, "latest").code == 0
         server = embedded.start_gold(empty.home.folder)
         for name, password, view in [
@@ -461,7 +461,7 @@ def test_people_keep_their_logins_on_a_server_that_lost_them(empty, command):
             with closing(psycopg2.connect(server.url(GOLD_DATABASE, name, password))) as connection:
                 connection.cursor().execute(f"select * from {view}")
     finally:
-        execute(empty, "drop role if exists anna; drop role if exists ben")
+        empty.change("drop role if exists anna; drop role if exists ben")
 
 
 def test_a_restored_gold_lets_everybody_do_what_they_could(empty, command):
@@ -484,12 +484,6 @@ def test_a_restored_gold_lets_everybody_do_what_they_could(empty, command):
     assert command("backup").code == 0
     assert restore(command, "latest").code == 0
     assert asked() == before
-
-
-def execute(shop: Warehouse, statement: str, database: str = GOLD_DATABASE) -> None:
-    with closing(shop.context().connect(admin=True, database=database)) as connection:
-        connection.autocommit = True
-        connection.cursor().execute(statement)
 
 
 def test_decisions_on_errors_can_be_carried_over_into_a_warehouse_made_anew(shop, tmp_path):
