@@ -56,7 +56,7 @@ down: ## stop the cluster and keep its data; VOLUMES=1 deletes it, and asks firs
 	@scripts/stack.sh down $(if $(VOLUMES),--volumes)
 
 test-stack: setup-dev ## build the images, bring a cluster up, put it through its tests and take it down
-	@$(RUN) -m pytest -p no:xdist tests/stack
+	@$(RUN) -m pytest -p no:xdist --timeout=1800 tests/stack
 
 bench: setup-dev ## one benchmark: make bench NAME=asof
 	@test -f "benchmarks/$(NAME).py" || { echo "make bench NAME=one of:" \

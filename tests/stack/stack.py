@@ -17,14 +17,12 @@ from harness import LAKE_ROWS, NOT_COMPILED, Rows, Warehouse, assert_same_state,
 PROJECT = Path(__file__).resolve().parents[2]
 INGEST = ("run_ingest_products.sh", "run_ingest_countries.sh", "run_ingest_transactions.sh")
 WRAPPERS = (*INGEST, "run_fact_postgres.sh", "run_star_schema.sh", "run_detect_anomalies.sh")
-# where it is not about two workers, a session has a Java less to start, the other compiles quickly, and plans are
-# neither compiled nor made anew after each stage
+# where it is not about two workers, a session has a Java less to start, the other compiles quickly, and no plan
 ONE_EXECUTOR = " ".join(
     f"--conf {setting}"
     for setting in (
         "spark.cores.max=1",
         "spark.executor.defaultJavaOptions=-XX:TieredStopAtLevel=1",
-        "spark.sql.adaptive.enabled=false",
         *NOT_COMPILED.split(),
     )
 )
@@ -164,7 +162,7 @@ class Stack:
 
     def _run(self, command: Sequence[Any], stdin: str, settings: dict[str, str]) -> Said:
         return subprocess.run(
-            command, env=self._environment(settings), input=stdin, capture_output=True, text=True, timeout=600
+            command, env=self._environment(settings), input=stdin, capture_output=True, text=True, timeout=1800
         )
 
     def _environment(self, settings: dict[str, str]) -> dict[str, str]:
