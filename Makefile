@@ -23,10 +23,10 @@ setup-dev: $(VENV)/.setup-dev ## add what tests, linters and benchmarks need
 demo: setup ## run a small warehouse from landing files to views; DATA=file.xlsx replays real data
 	@$(RUN) -m scripts.demo $(if $(DATA),--data "$(DATA)")
 
-test: lint ## lint, then the tests of what becomes of what lands, kills included
+test: lint ## lint, then the tests of what becomes of what lands
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup
 
-test-recovery: setup-dev ## back-ups and restores, what was lost and is made anew, maintenance
+test-recovery: setup-dev ## runs that are killed, back-ups and restores, what was lost and is made anew
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup tests/recovery
 
 test-fast: setup-dev ## the tests that are not slow
@@ -41,7 +41,7 @@ lint: setup-dev ## ruff, mypy, sqlfluff, and shellcheck where it is installed
 
 soak: setup-dev ## the property tests with many more examples, bugs planted for them to find, and more kills
 	@HYPOTHESIS_PROFILE=soak $(RUN) -m pytest -n $(WORKERS) --dist loadgroup tests/properties/planted_bugs.py \
-		tests/properties/test_promise.py tests/properties/test_verdicts.py tests/embedded/test_kills.py
+		tests/properties/test_promise.py tests/properties/test_verdicts.py tests/recovery/test_kills.py
 
 env: ## .env and random passwords in secrets/, where they are missing
 	@scripts/make_env.sh
