@@ -19,7 +19,7 @@ from generators.synthetic import generate
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("kills")]
 
 # where the run dies, and the job whose ledger line says so (none: it had committed); after the commits to Bronze of
-# products and countries, which is the code of transactions, the property test ends runs
+# products and countries, which is the code of transactions, the property test ends runs, and the soak kills them
 POINTS = {
     "after-products-merge": "ingest products",
     "after-transactions-commit": "ingest transactions",
