@@ -1,7 +1,7 @@
 """One embedded home and one Spark session for the whole test run; a fresh warehouse for each test."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,8 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT / folder) for folder in ("tests", "tests/properties", "tests/jenkins", "")]
 
-from harness import Home, Warehouse  # noqa: E402 - needs the path
+from command_line import Said, command_here  # noqa: E402 - needs the path
+from harness import Home, Warehouse  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,12 @@ def spark(home: Home):
 def warehouse(home: Home, tmp_path: Path) -> Warehouse:
     """An empty warehouse with its own landing zone, on the shared server and session."""
     return home.empty_warehouse(tmp_path / "landing")
+
+
+@pytest.fixture
+def command(warehouse: Warehouse, monkeypatch, capsys) -> Callable[..., Said]:
+    """`warehouse …` on the shared server and session."""
+    return command_here(warehouse, monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from typing import Any
 
 import psycopg2
 import pytest
-from command_line import command_here
 from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse, assert_same_state
 from small_shop import APPLE, BRUSH, amounts, assert_balanced, land_masters, land_sales, sale
 
@@ -470,11 +469,6 @@ def test_an_error_that_is_not_there_and_a_discard_without_a_note_are_refused(war
             call(warehouse, "select discard_error(7, %s)", notes)
 
 
-@pytest.fixture
-def command(shop, monkeypatch, capsys):
-    return command_here(shop, monkeypatch, capsys)
-
-
 def test_a_steward_lives_from_the_command_line(shop, command):
     abroad, many = str(error_id(shop, "ABROAD")), str(error_id(shop, "MANY"))
     found = json.loads(command("errors", "list", "--reason", "unknown_country", "--json").out)
@@ -556,19 +550,17 @@ WRONG = {
 }
 
 
-def test_what_a_steward_gets_wrong_is_told_in_one_line(warehouse, monkeypatch, capsys):
-    command = command_here(warehouse, monkeypatch, capsys)
+def test_what_a_steward_gets_wrong_is_told_in_one_line(command):
     for arguments, said in WRONG.items():
         answer = command("errors", *arguments)
         assert (answer.code, answer.out) == (2, ""), arguments
         assert answer.err.startswith(f"warehouse: {said}") and answer.err.count("\n") == 1, arguments
 
 
-def test_text_that_would_steer_a_terminal_is_shown_as_text(warehouse, monkeypatch, capsys):
+def test_text_that_would_steer_a_terminal_is_shown_as_text(warehouse, command):
     land_masters(warehouse)
     land_sales(warehouse, JANUARY, sale("E\x1b[2J[red]", quantity="1\n2\u202e", order="[bold]"))
     warehouse.load()
-    command = command_here(warehouse, monkeypatch, capsys)
     listed = command("errors", "list").out
     assert listed.splitlines()[1].split("\t")[3:5] == [
         "quantity '1\\n2\\u202e' is not a whole number of 32 bits", "E\\x1b[2J[red]",

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 from against_oracle import assert_agrees_with_oracle
-from command_line import CommandLine, Said, command_here, finish, one_line
+from command_line import CommandLine, finish, one_line
 from harness import PRODUCTS, TRANSACTIONS, Warehouse, assert_same_state
 from pyspark.errors import PySparkException
 from two_months import land_masters, land_shop, land_window, run_shop
@@ -25,12 +25,6 @@ from warehouse.session import SimulatedCrash
 pytestmark = pytest.mark.slow
 
 EVERYTHING = Scope()
-
-
-@pytest.fixture
-def command(warehouse: Warehouse, monkeypatch, capsys) -> Callable[..., Said]:
-    """`warehouse …` on the shared server and session."""
-    return command_here(warehouse, monkeypatch, capsys)
 
 
 @pytest.fixture

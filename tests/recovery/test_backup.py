@@ -17,7 +17,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from command_line import CommandLine, Said, command_here, finish
+from command_line import CommandLine, Said, finish
 from harness import TRANSACTIONS, Rows, Warehouse, assert_same_state
 
 from generators.synthetic import generate
@@ -70,13 +70,12 @@ def go_on_after_a_back_up(warehouse: Warehouse) -> None:
 
 
 @pytest.fixture
-def command(warehouse: Warehouse, tmp_path: Path, monkeypatch, capsys) -> Command:
-    """`warehouse …` on the shared server and session, with something to read on standard input."""
-    run = command_here(warehouse, monkeypatch, capsys)
+def command(command: Command, tmp_path: Path, monkeypatch) -> Command:
+    """The same with something to read on standard input, and back-ups in a folder of their own."""
 
     def with_input(*arguments: str, typed: str = "", **settings: str) -> Said:
         monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-        return run(*arguments, WAREHOUSE_BACKUPS=str(tmp_path / "backups"), **settings)
+        return command(*arguments, WAREHOUSE_BACKUPS=str(tmp_path / "backups"), **settings)
 
     return with_input
 

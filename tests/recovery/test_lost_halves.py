@@ -1,12 +1,11 @@
 """What is lost is made anew: Gold, the star, halves of either; and maintenance changes no row."""
 
 import shutil
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from against_oracle import assert_agrees_with_oracle
-from command_line import Said, command_here, one_line
+from command_line import one_line
 from harness import Warehouse, assert_same_state
 from two_months import land_masters, land_window, run_shop
 
@@ -17,12 +16,6 @@ pytestmark = pytest.mark.slow
 
 EVERYTHING = Scope()
 DROP_GOLD = "drop schema public, ops, staging cascade"
-
-
-@pytest.fixture
-def command(warehouse: Warehouse, monkeypatch, capsys) -> Callable[..., Said]:
-    """`warehouse …` on the shared server and session."""
-    return command_here(warehouse, monkeypatch, capsys)
 
 
 @pytest.fixture

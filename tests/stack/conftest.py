@@ -27,7 +27,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack(tmp_path_factory.mktemp("cluster") / "landing", settings)
     try:
         stack.script("stack.sh", "down", "--volumes", stdin="yes\n")  # what a run that was cut short left
-        up = stack.script("stack.sh", "up")
+        up = stack.script("stack.sh", "up", timeout=1500)  # builds the image, where there is none
         assert up.returncode == 0, up
         yield stack
     finally:

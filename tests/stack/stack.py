@@ -56,9 +56,9 @@ class Stack:
     settings: dict[str, str]
     landed: set[Path] = field(default_factory=set)
 
-    def script(self, name: str, *arguments: object, stdin: str = "", **settings: str) -> Said:
-        """One of scripts/, as a person on the host starts it."""
-        return self._run([PROJECT / "scripts" / name, *map(str, arguments)], stdin, settings)
+    def script(self, name: str, *arguments: object, stdin: str = "", timeout: float = 600, **settings: str) -> Said:
+        """One of scripts/, as a person on the host starts it; `timeout` in seconds."""
+        return self._run([PROJECT / "scripts" / name, *map(str, arguments)], stdin, settings, timeout)
 
     def compose(self, *arguments: str, check: bool = True) -> Said:
         said = self.script("compose.sh", *arguments)
@@ -160,9 +160,9 @@ class Stack:
         running = "select 1 from ops.etl_runs where job = %s and run_id like %s and status = 'RUNNING'"
         self.wait_for(f"{job} runs", lambda: self.gold(running, [job, run_id]))
 
-    def _run(self, command: Sequence[Any], stdin: str, settings: dict[str, str]) -> Said:
+    def _run(self, command: Sequence[Any], stdin: str, settings: dict[str, str], timeout: float = 600) -> Said:
         return subprocess.run(
-            command, env=self._environment(settings), input=stdin, capture_output=True, text=True, timeout=1800
+            command, env=self._environment(settings), input=stdin, capture_output=True, text=True, timeout=timeout
         )
 
     def _environment(self, settings: dict[str, str]) -> dict[str, str]:
