@@ -17,16 +17,11 @@ from harness import LAKE_ROWS, NOT_COMPILED, Rows, Warehouse, assert_same_state,
 PROJECT = Path(__file__).resolve().parents[2]
 INGEST = ("run_ingest_products.sh", "run_ingest_countries.sh", "run_ingest_transactions.sh")
 WRAPPERS = (*INGEST, "run_fact_postgres.sh", "run_star_schema.sh", "run_detect_anomalies.sh")
-# where it is not about two workers, a session has a Java less to start, the other compiles quickly, and no plan
-ONE_EXECUTOR = " ".join(
-    f"--conf {setting}"
-    for setting in (
-        "spark.cores.max=1",
-        "spark.executor.defaultJavaOptions=-XX:TieredStopAtLevel=1",
-        *NOT_COMPILED.split(),
-    )
-)
-IN_ONE_EXECUTOR = ("-e", f"PYSPARK_SUBMIT_ARGS={ONE_EXECUTOR} pyspark-shell")
+# Where a test is not about executors, the driver's Java does their work; where it is not about two, there is one, whose
+# Java compiles quickly. No plan is compiled.
+LITTLE = " ".join(f"--conf {setting}" for setting in NOT_COMPILED.split())
+IN_THE_DRIVER = f"--master local[1] {LITTLE}"
+IN_ONE_EXECUTOR = f"--conf spark.cores.max=1 --conf spark.executor.defaultJavaOptions=-XX:TieredStopAtLevel=1 {LITTLE}"
 JAVA_TRACE = re.compile(r"^\s+at \S+\(", re.MULTILINE)
 Said = subprocess.CompletedProcess[str]
 RUN_AND_READ = """
@@ -76,16 +71,15 @@ class Stack:
             text=True,
         )
 
-    def inside(self, service: str, *command: str, user: str = "", stdin: str = "") -> str:
+    def inside(self, service: str, *command: str, stdin: str = "") -> str:
         """What a command in a service's container prints."""
-        who = ["-u", user] if user else []
-        said = self.script("compose.sh", "exec", "-T", *who, *IN_ONE_EXECUTOR, service, *command, stdin=stdin)
+        said = self.script("compose.sh", "exec", "-T", *session(IN_THE_DRIVER), service, *command, stdin=stdin)
         assert said.returncode == 0, said
         return said.stdout
 
     def warehouse(self, *arguments: str) -> Said:
         """The command line in the client's container: all jobs in one session."""
-        return self.script("compose.sh", "exec", "-T", *IN_ONE_EXECUTOR, "spark-client", "warehouse", *arguments)
+        return self.script("compose.sh", "exec", "-T", *session(IN_THE_DRIVER), "spark-client", "warehouse", *arguments)
 
     def land(self, *files: Path) -> None:
         said = self.script("land.sh", *files)
@@ -166,7 +160,12 @@ class Stack:
         )
 
     def _environment(self, settings: dict[str, str]) -> dict[str, str]:
-        return dict(os.environ) | {"SPARK_SUBMIT_OPTIONS": ONE_EXECUTOR} | self.settings | settings
+        return dict(os.environ) | {"SPARK_SUBMIT_OPTIONS": IN_THE_DRIVER} | self.settings | settings
+
+
+def session(options: str) -> tuple[str, str]:
+    """For `compose exec`: what a Spark session that is begun by the command starts with."""
+    return ("-e", f"PYSPARK_SUBMIT_ARGS={options} pyspark-shell")
 
 
 def assert_a_run_makes_it_as_embedded(stack: Stack, embedded: Warehouse) -> None:

@@ -17,7 +17,7 @@ import pytest
 from harness import TRANSACTIONS, Warehouse, assert_same_state, ordered
 from mail_server import PASSWORD, USER, MailServer
 from small_shop import sale
-from stack import IN_ONE_EXECUTOR, PROJECT, WRAPPERS, Stack, assert_a_run_makes_it_as_embedded, one_line
+from stack import IN_ONE_EXECUTOR, PROJECT, WRAPPERS, Stack, assert_a_run_makes_it_as_embedded, one_line, session
 
 from generators.synthetic import generate
 
@@ -85,8 +85,11 @@ def test_the_wrappers_make_of_the_days_what_the_embedded_home_makes(stack: Stack
     for path in held:
         path.rename(path.with_name("." + path.name))
     stack.land_new()
-    in_two = {wrapper: {"SPARK_SUBMIT_OPTIONS": ""} for wrapper in ("run_fact_postgres.sh", "run_star_schema.sh")}
-    said = {wrapper: stack.script(wrapper, **in_two.get(wrapper, {})) for wrapper in WRAPPERS}
+    in_two = dict.fromkeys(("run_fact_postgres.sh", "run_star_schema.sh"), "")
+    said = {
+        wrapper: stack.script(wrapper, SPARK_SUBMIT_OPTIONS=in_two.get(wrapper, IN_ONE_EXECUTOR))
+        for wrapper in WRAPPERS
+    }
     assert {wrapper: done.returncode for wrapper, done in said.items()} == dict(
         zip(WRAPPERS, (3, 0, 3, 0, 0, 0), strict=True)
     ), said
@@ -97,7 +100,7 @@ def test_the_wrappers_make_of_the_days_what_the_embedded_home_makes(stack: Stack
         path.with_name("." + path.name).rename(path)
     stack.land_new()
     assert stack.script("run_ingest_products.sh").returncode == 0
-    gold = stack.script("run_fact_postgres.sh", WAREHOUSE_RUN_ID="late-price")
+    gold = stack.script("run_fact_postgres.sh", WAREHOUSE_RUN_ID="late-price", SPARK_SUBMIT_OPTIONS=IN_ONE_EXECUTOR)
     assert re.search(r"\d+ repriced", gold.stdout), gold
     assert_a_run_makes_it_as_embedded(stack, embedded)
     assert stack.gold("select job, status from ops.etl_runs where run_id = 'late-price'") == [("gold", "DONE")]
@@ -237,7 +240,7 @@ def test_a_service_that_is_away_is_named_and_the_next_run_completes(
     sell(stack, "2011-02-09T00_away", a_sale("away"))
     for service, (wrapper, told) in AWAY.items():
         stack.compose("stop", service)
-        said = stack.script(wrapper)
+        said = stack.script(wrapper, SPARK_SUBMIT_OPTIONS=IN_ONE_EXECUTOR)
         if service == "datanode":
             assert_nothing_lands(stack, tmp_path)
         stack.heal()
@@ -269,7 +272,7 @@ def test_a_service_that_is_restarted_during_a_run_costs_at_most_that_run(stack: 
     }
     for hour, (service, job) in enumerate(during.items()):
         sell(stack, f"2011-02-10T{4 * hour:02d}_restart", a_sale(f"restart-{service}"))
-        run = stack.start("compose.sh", "exec", "-T", *IN_ONE_EXECUTOR, "spark-client", "warehouse", "run")
+        run = stack.start("compose.sh", "exec", "-T", *session(IN_ONE_EXECUTOR), "spark-client", "warehouse", "run")
         stack.wait_for_job(job)
         stack.docker("restart", "-t", "1", stack.container(service))
         out, err = run.communicate(timeout=300)
@@ -280,21 +283,22 @@ def test_a_service_that_is_restarted_during_a_run_costs_at_most_that_run(stack: 
 
 def test_a_driver_that_is_killed_or_interrupted_and_two_wrappers_at_once(stack: Stack, embedded: Warehouse) -> None:
     sell(stack, "2011-02-11T00_driver", a_sale("driver"))
-    killed = stack.start("run_ingest_transactions.sh")
+    in_one = {"SPARK_SUBMIT_OPTIONS": IN_ONE_EXECUTOR}
+    killed = stack.start("run_ingest_transactions.sh", **in_one)
     stack.wait_for_job("ingest transactions")
     shown = stack.docker("top", stack.container("spark-client"), "-eo", "pid,args")
     assert "ingest_transactions.py" in shown and not [secret for secret in stack.secrets() if secret in shown]
     stack.inside("spark-client", "pkill", "-9", "-f", "ingest_transactions.py")
     assert killed.wait(timeout=120) != 0
 
-    interrupted = stack.start("run_ingest_transactions.sh", WAREHOUSE_RUN_ID="interrupted")
+    interrupted = stack.start("run_ingest_transactions.sh", WAREHOUSE_RUN_ID="interrupted", **in_one)
     stack.wait_for_job("ingest transactions", "interrupted")
     interrupted.terminate()
     out, err = interrupted.communicate(timeout=120)
     assert interrupted.returncode == 1 and err.startswith("warehouse: interrupted"), (out, err)
     assert "ingest_transactions.py" not in stack.docker("top", stack.container("spark-client"), "-eo", "pid,args")
 
-    both = [stack.start("run_ingest_transactions.sh") for _ in range(2)]
+    both = [stack.start("run_ingest_transactions.sh", **in_one) for _ in range(2)]
     for wrapper in both:
         out, err = wrapper.communicate(timeout=300)
         assert wrapper.returncode == 0, (out, err)
@@ -306,7 +310,7 @@ def test_a_driver_that_is_killed_or_interrupted_and_two_wrappers_at_once(stack: 
 
 def test_down_and_up_keep_everything(stack: Stack, embedded: Warehouse) -> None:
     sell(stack, "2011-02-12T00_down", a_sale("down"))
-    maintained = stack.script("run_maintenance.sh")
+    maintained = stack.script("run_maintenance.sh", SPARK_SUBMIT_OPTIONS=IN_ONE_EXECUTOR)
     assert maintained.returncode == 0 and "files rewritten" in maintained.stdout, maintained
     assert stack.script("stack.sh", "down").returncode == 0
     assert stack.script("stack.sh", "down", "--volumes", stdin="no\n").returncode == 2
