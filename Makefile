@@ -41,7 +41,7 @@ lint: setup-dev ## ruff, mypy, sqlfluff, and shellcheck where it is installed
 
 soak: setup-dev ## the property tests with many more examples, bugs planted for them to find, and more kills
 	@HYPOTHESIS_PROFILE=soak $(RUN) -m pytest -n $(WORKERS) --dist loadgroup tests/properties/planted_bugs.py \
-		tests/properties/test_promise.py tests/properties/test_verdicts.py tests/recovery/test_kills.py
+		tests/properties/test_promise.py tests/recovery/test_kills.py
 
 env: ## .env and random passwords in secrets/, where they are missing
 	@scripts/make_env.sh

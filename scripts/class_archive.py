@@ -9,17 +9,32 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
+from py4j.protocol import Py4JJavaError
+from pyspark import SparkContext
+
 from generators.synthetic import generate
-from warehouse import embedded, java
+from warehouse import cli, embedded, java
+
+AWAY = "127.0.0.1:1"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.class_archive", description=__doc__)
-    parser.add_argument("--rows", action="store_true", help="run over two small days, for what rows load: 20 s more")
-    rows = parser.parse_args().rows
+    parser.add_argument("--cluster", action="store_true", help="show it rows, too, and a cluster's clients: 30 s more")
+    parser.add_argument("--run", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.run:
+        run(arguments.cluster)
+    else:
+        make(arguments.cluster)
+
+
+def make(cluster: bool) -> None:
+    """Leave the archive where sessions look for it."""
     archive = java.class_archive()
     archive.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="warehouse-setup-") as folder:
@@ -30,17 +45,41 @@ def main() -> None:
             "WAREHOUSE_SPARK_OPTIONS": f"{os.environ.get('WAREHOUSE_SPARK_OPTIONS', '')}"
             f" spark.driver.defaultJavaOptions=-XX:ArchiveClassesAtExit={fresh}",
         }
-        if rows:
+        if cluster:
             generate(home / "landing", seed=1, start=date(2011, 1, 4), days=2, rows_per_day=20, products=9, customers=9)
         try:
             # Java ends after the command, and closes its output last
-            subprocess.run(
-                [sys.executable, "-m", "warehouse.cli", "run"], cwd=folder, env=environment, capture_output=True
-            )
+            command = [sys.executable, "-m", "scripts.class_archive", "--run", *(["--cluster"] if cluster else [])]
+            subprocess.run(command, cwd=folder, env=environment, capture_output=True)
         finally:
             embedded.stop_gold(home)
         if fresh.exists():
             shutil.move(fresh, archive)
+
+
+def run(cluster: bool) -> None:
+    """What Java is to be shown."""
+    cli.main(["run"])
+    if not cluster:
+        return
+    java = SparkContext._jvm
+    assert java is not None
+    settings = java.org.apache.hadoop.conf.Configuration()
+    for name, value in {
+        "ipc.client.connect.max.retries": "0",
+        "hive.metastore.connect.retries": "1",
+        "hive.metastore.failure.retries": "0",
+        "hive.metastore.client.connect.retry.delay": "0s",
+    }.items():
+        settings.set(name, value)
+    root = java.org.apache.hadoop.fs.Path(f"hdfs://{AWAY}/")
+    metastore = java.org.apache.iceberg.hive.HiveCatalog()
+    metastore.setConf(settings)
+    metastore.initialize("away", {"uri": f"thrift://{AWAY}"})
+    with suppress(Py4JJavaError):
+        root.getFileSystem(settings).exists(root)
+    with suppress(Py4JJavaError):
+        metastore.listNamespaces()
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 wait_until_healthy() {
-  local deadline=$((SECONDS + ${1:-300})) id states=""
+  local deadline=$((SECONDS + ${1:-300})) ids states=""
   local form='{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}}'
   form+='{{if .State.Health}} {{.State.Health.Status}}{{else}} healthy{{end}}'
+  ids=$(scripts/compose.sh ps -a -q) # once: to ask Compose takes a second of a core, which those that start up need
   while :; do
-    states=$(for id in $(scripts/compose.sh ps -a -q); do
-      docker inspect --format "$form" "$id" || true
-    done)
+    # shellcheck disable=SC2086 # a word each
+    states=$([ -z "$ids" ] || docker inspect --format "$form" $ids || true)
     [ -z "$states" ] || grep -qv ' running healthy$' <<<"$states" || return 0
     if [ $SECONDS -ge $deadline ]; then
       echo "stack: not healthy in time: $(grep -v ' running healthy$' <<<"$states" | tr '\n' ' ')(scripts/compose.sh logs SERVICE)" >&2

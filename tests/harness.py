@@ -79,6 +79,9 @@ class Home:
             " spark.sql.catalog.lake.retryable_status_codes=57P01",
         }
         self.config = replace(load(environment, folder), spark_master="local[2]")
+        with self._server() as cursor:  # no test takes the machine's power away
+            cursor.execute("alter system set fsync = off")
+            cursor.execute("select pg_reload_conf()")
         self._spark: Any = None
         self._prepared: dict[Callable[[Warehouse], object], str] = {}
 
@@ -116,19 +119,24 @@ class Home:
             shutil.rmtree(target, ignore_errors=True)
             if source.exists():
                 shutil.copytree(source, target)
+        with self._server() as cursor:
+            for database in (GOLD_DATABASE, CATALOG_DATABASE):
+                here, there = from_to(database, f"{database}_{name}")
+                cursor.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (here,))
+                cursor.execute(f"drop database if exists {there} with (force)")
+                cursor.execute(f"create database {there} template {here} is_template {not back}")
+                cursor.execute(  # what roles may do with a database is not copied with it
+                    "update pg_database as t set datacl = s.datacl from pg_database as s"
+                    " where s.datname = %s and t.datname = %s",
+                    (here, there),
+                )
+
+    @contextmanager
+    def _server(self) -> Iterator[Any]:
+        """Ask Gold's server, as its administrator, apart from any of its databases."""
         with closing(psycopg2.connect(embedded.start_gold(self.folder).url("postgres"))) as server:
             server.autocommit = True
-            with server.cursor() as cursor:
-                for database in (GOLD_DATABASE, CATALOG_DATABASE):
-                    here, there = from_to(database, f"{database}_{name}")
-                    cursor.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (here,))
-                    cursor.execute(f"drop database if exists {there} with (force)")
-                    cursor.execute(f"create database {there} template {here} is_template {not back}")
-                    cursor.execute(  # what roles may do with a database is not copied with it
-                        "update pg_database as t set datacl = s.datacl from pg_database as s"
-                        " where s.datname = %s and t.datname = %s",
-                        (here, there),
-                    )
+            yield server.cursor()
 
     def close(self) -> None:
         if self._spark is not None:

@@ -1,7 +1,8 @@
-"""Small random histories of landing files, and how they arrive."""
+"""Small random histories of landing files, how they arrive, and what stewards decide meanwhile."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 from harness import COUNTRIES, PRODUCTS, TRANSACTIONS
 from hypothesis import strategies as st
@@ -95,3 +96,25 @@ def arrivals(draw: st.DrawFn) -> list[Delivery]:
         start = cut
     deliveries[-1] = Delivery(deliveries[-1].files + tuple(again), deliveries[-1].killed_at)
     return deliveries
+
+
+_corrections = st.fixed_dictionaries(
+    {},
+    optional={
+        "transaction_id": st.sampled_from(["T1", " T2", "T6", ""]),
+        "order_id": st.just("O1"),
+        "stock_code": st.sampled_from(["P1", "P2", "PX"]),
+        "quantity": st.sampled_from([1, "2", "x"]),
+        "invoice_date": st.sampled_from([f"{day} 10:00:00" for day in DAYS[:3]]),
+        "customer_id": st.sampled_from(["C1", None]),
+        "country_id": st.sampled_from(["GB", "FR", "ZZ"]),
+    },
+).filter(bool)
+# which of the errors (by their number, round and round), and what of it
+Verdict = tuple[int, Any]
+_of_a_run = st.lists(
+    st.tuples(st.integers(0, 9), st.one_of(_corrections, _corrections, st.sampled_from(["discard", "retry"]))),
+    max_size=3,
+)
+# what is decided after each delivery; in half of all histories nothing is
+decisions: st.SearchStrategy[list[list[Verdict]]] = st.just([]) | st.lists(_of_a_run, min_size=4, max_size=4)

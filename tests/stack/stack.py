@@ -17,11 +17,13 @@ from harness import LAKE_ROWS, NOT_COMPILED, Rows, Warehouse, assert_same_state,
 PROJECT = Path(__file__).resolve().parents[2]
 INGEST = ("run_ingest_products.sh", "run_ingest_countries.sh", "run_ingest_transactions.sh")
 WRAPPERS = (*INGEST, "run_fact_postgres.sh", "run_star_schema.sh", "run_detect_anomalies.sh")
-# Where a test is not about executors, the driver's Java does their work; where it is not about two, there is one, whose
-# Java compiles quickly. No plan is compiled.
+# Where a test is not about executors, the driver's Java does their work. Where it is, their Java compiles quickly. Plans are
+# not compiled, but in one job, which runs as it is shipped.
 LITTLE = " ".join(f"--conf {setting}" for setting in NOT_COMPILED.split())
 IN_THE_DRIVER = f"--master local[1] {LITTLE}"
-IN_ONE_EXECUTOR = f"--conf spark.cores.max=1 --conf spark.executor.defaultJavaOptions=-XX:TieredStopAtLevel=1 {LITTLE}"
+IN_TWO_EXECUTORS = f"--conf spark.executor.defaultJavaOptions=-XX:TieredStopAtLevel=1 {LITTLE}"
+IN_ONE_EXECUTOR = f"--conf spark.cores.max=1 {IN_TWO_EXECUTORS}"
+AS_SHIPPED = ""  # in two executors, as spark-defaults.conf has it
 JAVA_TRACE = re.compile(r"^\s+at \S+\(", re.MULTILINE)
 Said = subprocess.CompletedProcess[str]
 RUN_AND_READ = """
@@ -71,15 +73,23 @@ class Stack:
             text=True,
         )
 
+    def execute(
+        self, service: str, *command: str, stdin: str = "", spark: str = IN_THE_DRIVER, **variables: str
+    ) -> Said:
+        """A command in a service's container; a Spark session that it begins starts with the options `spark`."""
+        variables = {"PYSPARK_SUBMIT_ARGS": f"{spark} pyspark-shell"} | variables
+        options = [option for name, value in variables.items() for option in ("-e", f"{name}={value}")]
+        return self._run(["docker", "exec", "-i", *options, self.container(service), *command], stdin, {})
+
     def inside(self, service: str, *command: str, stdin: str = "") -> str:
-        """What a command in a service's container prints."""
-        said = self.script("compose.sh", "exec", "-T", *session(IN_THE_DRIVER), service, *command, stdin=stdin)
+        """What a command in a service's container prints; it must end well."""
+        said = self.execute(service, *command, stdin=stdin)
         assert said.returncode == 0, said
         return said.stdout
 
     def warehouse(self, *arguments: str) -> Said:
         """The command line in the client's container: all jobs in one session."""
-        return self.script("compose.sh", "exec", "-T", *session(IN_THE_DRIVER), "spark-client", "warehouse", *arguments)
+        return self.execute("spark-client", "warehouse", *arguments)
 
     def land(self, *files: Path) -> None:
         said = self.script("land.sh", *files)
@@ -91,8 +101,15 @@ class Stack:
         here = {file for file in self.landing.glob("*/*") if not file.name.startswith(".")}
         self.land(*sorted(here - self.landed))
 
-    def container(self, service: str, index: int = 0) -> str:
-        return self.compose("ps", "-q", service).stdout.split()[index]
+    def containers(self, service: str = "") -> list[str]:
+        """The ids of what runs, of one service or of all. Compose would take a second of a core for the answer."""
+        labels = {"project": self.settings["COMPOSE_PROJECT_NAME"]} | ({"service": service} if service else {})
+        filters = [f"--filter=label=com.docker.compose.{name}={value}" for name, value in labels.items()]
+        return self.docker("ps", "-q", "--no-trunc", *filters).split()
+
+    def container(self, service: str) -> str:
+        [container] = self.containers(service)
+        return container
 
     def docker(self, *arguments: str) -> str:
         return self.output("docker", *arguments)
@@ -161,11 +178,6 @@ class Stack:
 
     def _environment(self, settings: dict[str, str]) -> dict[str, str]:
         return dict(os.environ) | {"SPARK_SUBMIT_OPTIONS": IN_THE_DRIVER} | self.settings | settings
-
-
-def session(options: str) -> tuple[str, str]:
-    """For `compose exec`: what a Spark session that is begun by the command starts with."""
-    return ("-e", f"PYSPARK_SUBMIT_ARGS={options} pyspark-shell")
 
 
 def assert_a_run_makes_it_as_embedded(stack: Stack, embedded: Warehouse) -> None:

@@ -17,7 +17,17 @@ import pytest
 from harness import TRANSACTIONS, Warehouse, assert_same_state, ordered
 from mail_server import PASSWORD, USER, MailServer
 from small_shop import sale
-from stack import IN_ONE_EXECUTOR, PROJECT, WRAPPERS, Stack, assert_a_run_makes_it_as_embedded, one_line, session
+from stack import (
+    AS_SHIPPED,
+    IN_ONE_EXECUTOR,
+    IN_THE_DRIVER,
+    IN_TWO_EXECUTORS,
+    PROJECT,
+    WRAPPERS,
+    Stack,
+    assert_a_run_makes_it_as_embedded,
+    one_line,
+)
 
 from generators.synthetic import generate
 
@@ -85,11 +95,12 @@ def test_the_wrappers_make_of_the_days_what_the_embedded_home_makes(stack: Stack
     for path in held:
         path.rename(path.with_name("." + path.name))
     stack.land_new()
-    in_two = dict.fromkeys(("run_fact_postgres.sh", "run_star_schema.sh"), "")
-    said = {
-        wrapper: stack.script(wrapper, SPARK_SUBMIT_OPTIONS=in_two.get(wrapper, IN_ONE_EXECUTOR))
-        for wrapper in WRAPPERS
+    executors = {
+        "run_ingest_transactions.sh": IN_ONE_EXECUTOR,
+        "run_fact_postgres.sh": AS_SHIPPED,
+        "run_star_schema.sh": IN_TWO_EXECUTORS,
     }
+    said = {w: stack.script(w, SPARK_SUBMIT_OPTIONS=executors.get(w, IN_THE_DRIVER)) for w in WRAPPERS}
     assert {wrapper: done.returncode for wrapper, done in said.items()} == dict(
         zip(WRAPPERS, (3, 0, 3, 0, 0, 0), strict=True)
     ), said
@@ -124,8 +135,7 @@ def test_stewards_are_told_by_a_mail_server_on_the_network(stack: Stack, tmp_pat
         "select count(*), count(*) filter (where alerted_at is null) from anomalies where tier <> 'notice'"
     )
     assert cases == untold > 0
-    options = [option for name, value in variables.items() for option in ("-e", f"{name}={value}")]
-    said = stack.compose("exec", "-T", *options, "spark-client", "scripts/run_send_alerts.sh")
+    said = stack.execute("spark-client", "scripts/run_send_alerts.sh", **variables)
     server.stop()
     assert said.stdout == "alerts: 1 mail sent\n" and one_line(said.stderr), said
     [mail] = server.taken
@@ -152,7 +162,7 @@ def test_past_runs_are_in_the_history_by_job_and_run_id(stack: Stack) -> None:
 
 
 def executor_logs(stack: Stack) -> str:
-    workers = stack.compose("ps", "-q", "spark-worker").stdout.split()
+    workers = stack.containers("spark-worker")
     read = ("find", "/opt/spark/work", "-name", "stderr", "-exec", "cat", "{}", "+")
     return "".join(stack.docker("exec", worker, *read) for worker in workers)
 
@@ -200,7 +210,7 @@ def test_a_worker_killed_in_the_middle_of_copy_leaves_no_row_twice_and_none_miss
     stack.land_new()
     assert stack.script("run_ingest_transactions.sh").returncode == 0
     [(before,)] = stack.gold("select count(*) from fact_transactions")
-    gold = stack.start("run_fact_postgres.sh", SPARK_SUBMIT_OPTIONS="")
+    gold = stack.start("run_fact_postgres.sh", SPARK_SUBMIT_OPTIONS=IN_TWO_EXECUTORS)
     copying = (
         "select host(a.client_addr) from pg_stat_progress_copy as c inner join pg_stat_activity as a using (pid)"
         " where c.tuples_processed > 0"
@@ -214,7 +224,7 @@ def test_a_worker_killed_in_the_middle_of_copy_leaves_no_row_twice_and_none_miss
             return str(row[0]) if row else ""
 
         found = stack.wait_for("a worker copies rows", address, every=0.01)
-    workers = stack.compose("ps", "-q", "spark-worker").stdout.split()
+    workers = stack.containers("spark-worker")
     networks = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
     [worker] = [id for id in workers if stack.docker("inspect", "--format", networks, id).strip() == found]
     stack.docker("kill", worker)
@@ -272,7 +282,8 @@ def test_a_service_that_is_restarted_during_a_run_costs_at_most_that_run(stack: 
     }
     for hour, (service, job) in enumerate(during.items()):
         sell(stack, f"2011-02-10T{4 * hour:02d}_restart", a_sale(f"restart-{service}"))
-        run = stack.start("compose.sh", "exec", "-T", *session(IN_ONE_EXECUTOR), "spark-client", "warehouse", "run")
+        options = f"PYSPARK_SUBMIT_ARGS={IN_ONE_EXECUTOR} pyspark-shell"
+        run = stack.start("compose.sh", "exec", "-T", "-e", options, "spark-client", "warehouse", "run")
         stack.wait_for_job(job)
         stack.docker("restart", "-t", "1", stack.container(service))
         out, err = run.communicate(timeout=300)
@@ -349,7 +360,7 @@ def test_reset_asks_and_then_works_on_what_is_half_gone(stack: Stack, embedded: 
 def test_no_secret_is_in_images_containers_command_lines_logs_or_history(stack: Stack, tmp_path: Path) -> None:
     secrets = stack.secrets()
     assert len(secrets) == 6 and all(len(secret) >= 24 for secret in secrets)
-    containers = stack.compose("ps", "-q").stdout.split()
+    containers = stack.containers()
     places = {
         "docker inspect": stack.docker("inspect", *containers),
         "logs": stack.compose("logs", "--no-color").stdout,
@@ -373,7 +384,7 @@ def test_no_secret_is_in_images_containers_command_lines_logs_or_history(stack: 
 
 
 def test_no_container_runs_as_root_or_listens_to_the_world(stack: Stack) -> None:
-    for container in stack.compose("ps", "-q").stdout.split():
+    for container in stack.containers():
         [facts] = json.loads(stack.docker("inspect", container))
         assert facts["Config"]["User"] not in ("", "0", "root"), facts["Name"]
         assert stack.docker("exec", container, "id", "-u").strip() != "0"
@@ -381,8 +392,7 @@ def test_no_container_runs_as_root_or_listens_to_the_world(stack: Stack) -> None
             assert all(binding["HostIp"] == "127.0.0.1" for binding in bindings or ())
         assert facts["HostConfig"]["Memory"] > 0
     total = sum(
-        json.loads(stack.docker("inspect", container))[0]["HostConfig"]["Memory"]
-        for container in stack.compose("ps", "-q").stdout.split()
+        json.loads(stack.docker("inspect", container))[0]["HostConfig"]["Memory"] for container in stack.containers()
     )
     assert total <= 10 << 30
 

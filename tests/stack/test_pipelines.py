@@ -44,14 +44,10 @@ class Agent:
     spark: str = IN_THE_DRIVER
     numbers: dict[str, int] = field(default_factory=dict)
 
-    def compose(self, *arguments: str) -> Said:
-        return self.stack.script("compose.sh", *arguments, COMPOSE_PROFILES="scheduler")
-
     def sh(self, line: str, variables: dict[str, str]) -> Said:
         """A line of a Jenkinsfile, with parameters and what Jenkins sets as its environment."""
         variables = {"SPARK_SUBMIT_OPTIONS": self.spark} | variables
-        options = [option for name, value in variables.items() for option in ("-e", f"{name}={value}")]
-        return self.compose("exec", "-T", *options, "jenkins-agent", "sh", "-xe", "-c", line)
+        return self.stack.execute("jenkins-agent", "sh", "-xe", "-c", line, **variables)
 
     def build(self, pipeline: str, **parameters: object) -> Done:
         number = self.numbers[pipeline] = self.numbers.get(pipeline, 0) + 1
@@ -86,11 +82,11 @@ class Agent:
 
 @pytest.fixture(scope="module")
 def agent(stack: Stack) -> Iterator[Agent]:
-    agent = Agent(stack)
-    up = agent.compose("up", "-d", "--no-build", "jenkins-agent")
+    scheduler = {"COMPOSE_PROFILES": "scheduler"}
+    up = stack.script("compose.sh", "up", "-d", "--no-build", "jenkins-agent", **scheduler)
     assert up.returncode == 0, up
-    yield agent
-    agent.compose("rm", "--stop", "--force", "jenkins-agent")
+    yield Agent(stack)
+    stack.script("compose.sh", "rm", "--stop", "--force", "jenkins-agent", **scheduler)
 
 
 def land_sales(stack: Stack, window: str, *lines: str, header: str = TRANSACTIONS) -> None:
