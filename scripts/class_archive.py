@@ -41,6 +41,7 @@ def make(cluster: bool) -> None:
         home, fresh = Path(folder) / "home", Path(folder) / archive.name
         environment = {name: value for name, value in os.environ.items() if name not in ("GOLD_URL", "LANDING_URI")}
         environment |= {
+            "PYTHONPATH": str(java.PROJECT),
             "WAREHOUSE_HOME": str(home),
             "WAREHOUSE_SPARK_OPTIONS": f"{os.environ.get('WAREHOUSE_SPARK_OPTIONS', '')}"
             f" spark.driver.defaultJavaOptions=-XX:ArchiveClassesAtExit={fresh}",

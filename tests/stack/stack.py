@@ -17,8 +17,8 @@ from harness import LAKE_ROWS, NOT_COMPILED, Rows, Warehouse, assert_same_state,
 PROJECT = Path(__file__).resolve().parents[2]
 INGEST = ("run_ingest_products.sh", "run_ingest_countries.sh", "run_ingest_transactions.sh")
 WRAPPERS = (*INGEST, "run_fact_postgres.sh", "run_star_schema.sh", "run_detect_anomalies.sh")
-# Where a test is not about executors, the driver's Java does their work. Where it is, their Java compiles quickly. Plans are
-# not compiled, but in one job, which runs as it is shipped.
+# Where a test is not about executors, the driver's Java does their work. Where it is, their Java compiles quickly.
+# Plans are not compiled, but in one job, which runs as it is shipped.
 LITTLE = " ".join(f"--conf {setting}" for setting in NOT_COMPILED.split())
 IN_THE_DRIVER = f"--master local[1] {LITTLE}"
 IN_TWO_EXECUTORS = f"--conf spark.executor.defaultJavaOptions=-XX:TieredStopAtLevel=1 {LITTLE}"
