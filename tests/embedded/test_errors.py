@@ -302,14 +302,14 @@ def test_a_correction_goes_with_its_file_and_comes_again_with_it(shop):
 
 
 def test_it_is_the_same_whether_the_rival_or_the_correction_comes_first(warehouse):
-    states = []
-    for rival_first in (True, False):
-        warehouse.reset()
-        for file in warehouse.landing.rglob("*.csv"):
-            file.unlink()
+    def three_errors(warehouse: Warehouse) -> None:
         land_masters(warehouse)
         land_sales(warehouse, "2011-01-01T08", sale("T1", quantity="x"), sale("T2", code="NEW"), sale("T3", country=""))
         warehouse.run()
+
+    states = []
+    for rival_first in (True, False):
+        warehouse.prepared(three_errors)
         rows = [error_id(warehouse, key) for key in ("T1", "T2", "T3")]
 
         def decide(rows: list[int] = rows) -> None:
