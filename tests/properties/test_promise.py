@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from warehouse.session import SimulatedCrash
 
-pytestmark = [pytest.mark.slow, *([pytest.mark.timeout(7200)] if SOAK else [])]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(14400 if SOAK else 1800)]
 
 
 @pytest.fixture(scope="module")
