@@ -81,9 +81,9 @@ class Stack:
         options = [option for name, value in variables.items() for option in ("-e", f"{name}={value}")]
         return self._run(["docker", "exec", "-i", *options, self.container(service), *command], stdin, {})
 
-    def inside(self, service: str, *command: str, stdin: str = "") -> str:
+    def inside(self, service: str, *command: str, stdin: str = "", spark: str = IN_THE_DRIVER) -> str:
         """What a command in a service's container prints; it must end well."""
-        said = self.execute(service, *command, stdin=stdin)
+        said = self.execute(service, *command, stdin=stdin, spark=spark)
         assert said.returncode == 0, said
         return said.stdout
 
@@ -152,9 +152,10 @@ class Stack:
         """All that the promise covers, as a warehouse in this process gives it."""
         return self._state(self.lake(LAKE_ROWS))
 
-    def state_after_a_run(self) -> dict[str, Rows]:
+    def state_after_a_run(self, spark: str = IN_THE_DRIVER) -> dict[str, Rows]:
         """The same once everything pending was run but mails, in one session, which is quicker than two."""
-        return self._state(json.loads(self.inside("spark-client", "python", "-c", RUN_AND_READ, LAKE_ROWS)))
+        said = self.inside("spark-client", "python", "-c", RUN_AND_READ, LAKE_ROWS, spark=spark)
+        return self._state(json.loads(said))
 
     def _state(self, lake: list[dict[str, Any]]) -> dict[str, Rows]:
         return frames(self.gold, [(row["name"], row["row"]) for row in lake])
@@ -180,10 +181,10 @@ class Stack:
         return dict(os.environ) | {"SPARK_SUBMIT_OPTIONS": IN_THE_DRIVER} | self.settings | settings
 
 
-def assert_a_run_makes_it_as_embedded(stack: Stack, embedded: Warehouse) -> None:
+def assert_a_run_makes_it_as_embedded(stack: Stack, embedded: Warehouse, spark: str = IN_THE_DRIVER) -> None:
     """One more run of both, and the cluster holds what the embedded home makes of the same files."""
     embedded.run()
-    assert_same_state(stack.state_after_a_run(), embedded.state())
+    assert_same_state(stack.state_after_a_run(spark), embedded.state())
 
 
 def one_line(said: str) -> bool:
