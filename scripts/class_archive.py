@@ -63,9 +63,9 @@ def run(cluster: bool) -> None:
     cli.main(["run"])
     if not cluster:
         return
-    java = SparkContext._jvm
-    assert java is not None
-    settings = java.org.apache.hadoop.conf.Configuration()
+    jvm = SparkContext._jvm
+    assert jvm is not None
+    settings = jvm.org.apache.hadoop.conf.Configuration()
     for name, value in {
         "ipc.client.connect.max.retries": "0",
         "hive.metastore.connect.retries": "1",
@@ -73,8 +73,8 @@ def run(cluster: bool) -> None:
         "hive.metastore.client.connect.retry.delay": "0s",
     }.items():
         settings.set(name, value)
-    root = java.org.apache.hadoop.fs.Path(f"hdfs://{AWAY}/")
-    metastore = java.org.apache.iceberg.hive.HiveCatalog()
+    root = jvm.org.apache.hadoop.fs.Path(f"hdfs://{AWAY}/")
+    metastore = jvm.org.apache.iceberg.hive.HiveCatalog()
     metastore.setConf(settings)
     metastore.initialize("away", {"uri": f"thrift://{AWAY}"})
     with suppress(Py4JJavaError):
