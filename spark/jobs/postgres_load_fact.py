@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from warehouse import gather, gold, ledger
@@ -110,12 +110,10 @@ def _of(origin: str, rows: DataFrame) -> DataFrame:
 def _stage(context: Context, decided: DataFrame) -> None:
     """COPY decided rows to staging; each carries only the columns that its fate has a use for."""
 
-    def only(where: Column, columns: tuple[str, ...]) -> dict[str, Column]:
-        return {c: F.when(where, F.col(c)) for c in columns}
-
     fate = F.col("fate")
     in_error = (fate == facts.ERROR) | F.col("corrected")  # the error of a corrected row stays beside its fact
-    rows = decided.withColumns(only(fate == facts.FACT, IN_FACT) | only(in_error, IN_ERROR)).select(*STAGED)
+    wanted = dict.fromkeys(IN_FACT, fate == facts.FACT) | dict.fromkeys(IN_ERROR, in_error)
+    rows = decided.select(*[F.when(wanted[c], F.col(c)).alias(c) if c in wanted else c for c in STAGED])
     gold.copy(context, rows, gold.staging_table(context), STAGED, failpoint="during-copy")
 
 

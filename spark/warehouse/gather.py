@@ -100,7 +100,6 @@ def contested(context: Context, batches: Sequence[str], settling: Window) -> Dat
         _bronze(context, batches, lambda content, settled: settled or content in settling.contents)
         .join(keys, facts.code("transaction_id") == F.col("_key"), "left")
         .where(F.col("_key").isNotNull() | in_window)
-        .drop("_key")
     )
     return facts.parse(rows).where(F.col("malformed").isNull() | in_window)
 
@@ -158,9 +157,12 @@ def _bronze(context: Context, batches: Sequence[str], wanted: Callable[[tuple[st
         lake.read(context.spark, RAW)
         .where(F.col("batch_id").isin(list(batches)))
         .join(F.broadcast(accepted), ["batch_id", "file_sha256"])
-        .drop("source_file", "ingested_at")
-        .withColumnRenamed("path", "source_file")
-        .withColumn("row_id", F.xxhash64("batch_id", "file_sha256", "line_number"))
+        .select(
+            F.xxhash64("batch_id", "file_sha256", "line_number").alias("row_id"),
+            "batch_id",
+            F.col("path").alias("source_file"),
+            *["line_number", *facts.COLUMNS, "problem", "raw_record"],
+        )
     )
     return facts.correct(rows, _corrections(context) if decided_on else None)
 
@@ -214,7 +216,7 @@ TOUCHED_FACTS = (
 )
 TOUCHED_ERRORS = """
     select error_id as row_id, transaction_key, batch_id, source_file, raw_record, transaction_id, order_id,
-        stock_code, quantity, invoice_date, customer_id, country_id
+        stock_code, quantity, invoice_date, customer_id, country_id, null::text as problem
     from transactions_error
     where
         status = 'OPEN' and transaction_key is not null
@@ -289,14 +291,14 @@ def touched_facts(context: Context) -> DataFrame:
 
 def touched_errors(context: Context) -> DataFrame:
     """Open errors that a changed product or country may release, ready to be judged again."""
-    errors = gold.query(context, TOUCHED_ERRORS).withColumn("problem", F.lit(None).cast("string"))
+    errors = gold.query(context, TOUCHED_ERRORS)
     codes = gold.query(context, "select distinct stock_code as _code from staging.touched_ranges")
     countries = gold.query(context, "select country_id as _country from staging.touched_countries")
-    parsed = facts.parse(facts.correct(errors, _corrections(context))).where("malformed is null")
-    undecided = {c: F.lit(None).cast("string") for c in ("fate", "reason", "detail")}
+    parsed = facts.parse(facts.correct(errors, _corrections(context)))
+    undecided = [F.lit(None).cast("string").alias(c) for c in ("fate", "reason", "detail")]
     return (
         parsed.join(F.broadcast(codes), F.col("stock_code") == F.col("_code"), "left")
         .join(F.broadcast(countries), F.col("country_id") == F.col("_country"), "left")
-        .where("_code is not null or _country is not null")
-        .withColumns(undecided)
+        .where("malformed is null and (_code is not null or _country is not null)")
+        .select("*", *undecided)
     )

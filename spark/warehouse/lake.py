@@ -228,14 +228,14 @@ def changes(spark: SparkSession, table: str, since: int | None, until: int) -> D
     """
     if not has_snapshot(spark, table, since):
         return read(spark, table, until).withColumn("_weight", F.lit(1))
-    return (
+    feed = (
         spark.read.format("iceberg")
         .option("start-snapshot-id", since)
         .option("end-snapshot-id", until)
         .load(f"{CATALOG}.{table}.changes")
-        .withColumn("_weight", F.when(F.col("_change_type") == "INSERT", 1).otherwise(-1))
-        .drop("_change_type", "_change_ordinal", "_commit_snapshot_id")
     )
+    columns = [c for c in feed.columns if c not in ("_change_type", "_change_ordinal", "_commit_snapshot_id")]
+    return feed.select(*columns, F.when(F.col("_change_type") == "INSERT", 1).otherwise(-1).alias("_weight"))
 
 
 def append(rows: DataFrame, table: str) -> None:

@@ -365,19 +365,16 @@ def _against_loaded(file: LandingFile, loaded: Loaded, replacing: bool) -> Landi
     return file
 
 
-def accepted_rows(rows: DataFrame, files: Sequence[LandingFile]) -> DataFrame:
-    """The rows of the files that bring any, with window or date, file and hash."""
+def accepted_rows(rows: DataFrame, files: Sequence[LandingFile], at: datetime) -> DataFrame:
+    """The rows of the files that bring any, with window or date, file and hash, and when they were loaded."""
     spark = rows.sparkSession
     accepted = spark.createDataFrame(
         [(file.uri, file.path, file.batch_id, file.snapshot_date) for file in files if file.brings_rows],
         "path string, source_file string, batch_id string, snapshot_date date",
     )
-    return (
-        rows.where("verdict is null")
-        .join(F.broadcast(accepted), "path")
-        .withColumnRenamed("sha256", "file_sha256")
-        .drop("path", "verdict")
-    )
+    found = rows.where("verdict is null").join(F.broadcast(accepted), "path")
+    kept = [c for c in found.columns if c not in ("path", "sha256", "verdict")]
+    return found.select(*kept, F.col("sha256").alias("file_sha256"), F.lit(at).alias("ingested_at"))
 
 
 def typed(landed: DataFrame, source: Source) -> DataFrame:
@@ -569,8 +566,7 @@ def load(context: Context, source: Source, scope: Scope, replacing: bool, outcom
         judged = judge(context, files, verdicts, replacing)
         bringing = [file for file in judged if file.brings_rows]
         if rows is not None and any(file.rows for file in bringing):
-            landed = accepted_rows(rows, bringing).withColumn("ingested_at", F.lit(context.clock()))
-            lake.append(prepare(landed), table)
+            lake.append(prepare(accepted_rows(rows, bringing, context.clock())), table)
             context.failpoint(f"after-{source.name}-commit")
         for path, slot, sha256 in _replaced(context.gold, [file for file in judged if file.replaces]):
             forget(context, source, slot, path, sha256)

@@ -17,24 +17,23 @@ def attach_version(transactions: DataFrame, versions: DataFrame) -> DataFrame:
     day between its first and last change, 20 for each version (4,000 products with 1,000 versions in
     1,000 days: about 100 MB).
     """
-    found = (
-        transactions.withColumn("_day", F.unix_date(F.to_date("invoice_date")))
-        .join(F.broadcast(_by_product(versions)), F.col("stock_code") == F.col("_code"), "left")
-        .withColumn(
-            "_begun",
-            F.when(F.col("_day") >= F.col("_last_day"), F.col("_last"))
-            # before the first day the index is negative: null, as is any beyond the array
-            .otherwise(F.get("_version_on", F.col("_day") - F.col("_first_day"))),
-        )
-        .withColumn("_ended", F.coalesce(F.col("_day") >= F.get("_ends", "_begun"), F.lit(False)))
-        .withColumn("_in_effect", F.when(~F.col("_ended"), F.col("_begun")))
+    begun = (
+        F.when(F.col("_day") >= F.col("_last_day"), F.col("_last"))
+        # before the first day the index is negative: null, as is any beyond the array
+        .otherwise(F.get("_version_on", F.col("_day") - F.col("_first_day")))
     )
-    return found.select(
+    ended = F.coalesce(F.col("_day") >= F.get("_ends", "_begun"), F.lit(False))
+    found = transactions.join(F.broadcast(_by_product(versions)), F.col("stock_code") == F.col("_code"), "left").select(
         *transactions.columns,
+        # each of these reads what stands before it
+        F.unix_date(F.to_date("invoice_date")).alias("_day"),
+        begun.alias("_begun"),
+        F.when(~ended, F.col("_begun")).alias("_in_effect"),
         F.get("_sks", "_in_effect").alias("product_sk"),
         F.get("_prices", "_in_effect").alias("unit_price"),
         F.col("_code").isNotNull().alias("known_product"),
     )
+    return found.drop("_day", "_begun", "_in_effect")
 
 
 def _by_product(versions: DataFrame) -> DataFrame:

@@ -6,6 +6,8 @@ else null); `correct` first puts what a steward decided on it in place. The rule
 those of the contract, section 4.
 """
 
+from collections.abc import Mapping
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -58,32 +60,27 @@ def correct(rows: DataFrame, corrections: DataFrame | None = None) -> DataFrame:
     landed). Adds `corrected`; a discarded row has a `problem`. Who corrects a record that could not be cut into
     columns vouches for those that he leaves as they are.
     """
-    landed = rows.select("*", *[F.col(c).alias(f"landed_{c}") for c in COLUMNS])
+    landed = [F.col(c).alias(f"landed_{c}") for c in COLUMNS]
     if corrections is None:
-        return landed.withColumn("corrected", F.lit(False))
+        return rows.select("*", *landed, F.lit(False).alias("corrected"))
     given = {c: F.col(f"given_{c}") for c in COLUMNS}
     in_place = {c: F.when(text.isNull(), F.col(c)).otherwise(F.nullif(text, F.lit(""))) for c, text in given.items()}
-    taken = (
-        landed.join(F.broadcast(corrections), "row_id", "left")
-        .withColumns(in_place)
-        .withColumn("corrected", F.coalesce(*given.values()).isNotNull())
-    )
-    still_in_the_way = ~F.col("corrected") | F.concat_ws("", *COLUMNS).contains("\0")
+    corrected = F.coalesce(*given.values()).isNotNull()
+    still_in_the_way = ~corrected | F.concat_ws("", *in_place.values()).contains("\0")
     problem = F.when(F.col("discarded"), F.lit("discarded")).when(still_in_the_way, F.col("problem"))
-    return taken.withColumn("problem", problem).drop("discarded", *given.values())
+    taken = in_place | {"problem": problem}
+    return rows.join(F.broadcast(corrections), "row_id", "left").select(
+        *_with(taken, rows), *landed, corrected.alias("corrected")
+    )
 
 
 def parse(rows: DataFrame) -> DataFrame:
     """Give each row, as `correct` leaves it, its typed values; `malformed` says what does not parse (null: nothing)."""
-    given = rows.select("*", *[F.col(c).alias(f"given_{c}") for c in ("quantity", "invoice_date")])
-    typed = given.withColumns(
-        {
-            "quantity": whole_number("quantity"),
-            "invoice_date": instant("invoice_date"),
-            **{c: code(c) for c in COLUMNS if c not in ("quantity", "invoice_date")},
-        }
-    )
-    return typed.withColumn("malformed", _what_is_malformed()).drop("given_quantity", "given_invoice_date")
+    texts = [F.col(c).alias(f"given_{c}") for c in ("quantity", "invoice_date")]
+    values = {c: code(c) for c in COLUMNS}
+    values |= {"quantity": whole_number("quantity"), "invoice_date": instant("invoice_date")}
+    typed = rows.select(*_with(values, rows), *texts)
+    return typed.select(*rows.columns, _what_is_malformed().alias("malformed"))
 
 
 def _what_is_malformed() -> Column:
@@ -122,27 +119,32 @@ def resolve(parsed: DataFrame) -> DataFrame:
     The row taken is the earliest batch's, then the least by `VALUES` (null first); a row equal to it
     is a duplicate, any other a conflict.
     """
+    malformed = F.col("malformed").isNotNull()
+    key = F.when(~malformed, F.col("transaction_id"))
     order = [F.asc_nulls_first(c) for c in ("batch_id", *VALUES, "source_file", "line_number")]
-    group = Window.partitionBy("transaction_key").orderBy(*order)
-    keyed = parsed.withColumn("transaction_key", F.when(F.col("malformed").isNull(), F.col("transaction_id")))
-    ranked = (
-        keyed.where("transaction_key is not null")
-        .withColumn("_rank", F.row_number().over(group))
-        .withColumn("_taken", F.first(F.struct(*VALUES)).over(group))
+    # a row that competes with none is a group of its own
+    group = Window.partitionBy(key, F.when(malformed, F.col("row_id"))).orderBy(*order)
+    ranked = parsed.select(
+        "*",
+        key.alias("transaction_key"),
+        F.row_number().over(group).alias("_rank"),
+        F.first(F.struct(*VALUES)).over(group).alias("_taken"),
     )
-    same = F.struct(*VALUES).eqNullSafe(F.col("_taken"))
-    first = F.col("_rank") == 1
-    decided = ranked.withColumns(
-        {
-            "fate": F.when(~first, F.when(same, F.lit(DUPLICATE)).otherwise(F.lit(ERROR))),
-            "reason": F.when(~first & ~same, F.lit("DUPLICATE_CONFLICT")),
-            "detail": F.when(~first & ~same, F.concat(F.lit("other values were taken for "), F.col("transaction_id"))),
-        }
-    ).drop("_rank", "_taken")
-    malformed = keyed.where("transaction_key is null").withColumns(
-        {"fate": F.lit(ERROR), "reason": F.lit("MALFORMED"), "detail": F.col("malformed")}
+    other = ~malformed & (F.col("_rank") > 1)
+    conflict = other & ~F.struct(*VALUES).eqNullSafe(F.col("_taken"))
+
+    def told(for_malformed: Column, for_conflict: Column) -> Column:
+        return F.when(malformed, for_malformed).when(conflict, for_conflict)
+
+    return ranked.select(
+        *parsed.columns,
+        "transaction_key",
+        told(F.lit(ERROR), F.lit(ERROR)).when(other, F.lit(DUPLICATE)).alias("fate"),
+        told(F.lit("MALFORMED"), F.lit("DUPLICATE_CONFLICT")).alias("reason"),
+        told(F.col("malformed"), F.concat(F.lit("other values were taken for "), F.col("transaction_id"))).alias(
+            "detail"
+        ),
     )
-    return decided.unionByName(malformed)
 
 
 def judge(rows: DataFrame, versions: DataFrame, countries: DataFrame) -> DataFrame:
@@ -151,18 +153,14 @@ def judge(rows: DataFrame, versions: DataFrame, countries: DataFrame) -> DataFra
     `versions`: stock_code, effective_date, end_date, product_sk, unit_price; `countries`: country_id.
     """
     known_countries = F.broadcast(countries.select(F.col("country_id").alias("_country")).distinct())
+    looked_up = attach_version(rows, versions).join(known_countries, F.col("country_id") == F.col("_country"), "left")
     amount = F.col("quantity").cast("decimal(10,0)") * F.col("unit_price")
-    looked_up = (
-        attach_version(rows, versions)
-        .join(known_countries, F.col("country_id") == F.col("_country"), "left")
-        .withColumn("_amount", amount)
-    )
     undecided = F.col("fate").isNull()
     reason = (
         F.when(F.col("_country").isNull(), F.lit("UNKNOWN_COUNTRY"))
         .when(~F.col("known_product"), F.lit("UNKNOWN_PRODUCT"))
         .when(F.col("product_sk").isNull(), F.lit("NO_PRICE"))
-        .when(F.abs(F.col("_amount")) > F.lit(_LARGEST_AMOUNT).cast("decimal(22,4)"), F.lit("AMOUNT_OVERFLOW"))
+        .when(F.abs(amount) > F.lit(_LARGEST_AMOUNT).cast("decimal(22,4)"), F.lit("AMOUNT_OVERFLOW"))
     )
     detail = (
         F.when(F.col("country_id").isNull(), F.lit("country_id is empty"))
@@ -174,15 +172,16 @@ def judge(rows: DataFrame, versions: DataFrame, countries: DataFrame) -> DataFra
         )
         .when(reason.isNotNull(), F.lit(f"quantity × unit_price is beyond {_LARGEST_AMOUNT}"))
     )
-    judged = looked_up.withColumns(
-        {
-            "reason": F.when(undecided, reason).otherwise(F.col("reason")),
-            "detail": F.when(undecided, detail).otherwise(F.col("detail")),
-        }
-    ).withColumn(
-        "fate",
-        F.when(~undecided, F.col("fate")).when(F.col("reason").isNull(), F.lit(FACT)).otherwise(F.lit(ERROR)),
+    verdict = {
+        "fate": F.when(~undecided, F.col("fate")).when(reason.isNull(), F.lit(FACT)).otherwise(F.lit(ERROR)),
+        "reason": F.when(undecided, reason).otherwise(F.col("reason")),
+        "detail": F.when(undecided, detail).otherwise(F.col("detail")),
+    }
+    return looked_up.select(
+        *_with(verdict, rows), "product_sk", "unit_price", amount.try_cast("decimal(18,4)").alias("total_amount")
     )
-    return judged.withColumn("total_amount", F.expr("try_cast(_amount as decimal(18,4))")).drop(
-        "_country", "known_product", "_amount"
-    )
+
+
+def _with(values: Mapping[str, Column], rows: DataFrame) -> list[Column | str]:
+    """The columns of a frame, some with other values: one `select`, where each `withColumn` is analyzed by itself."""
+    return [values[c].alias(c) if c in values else c for c in rows.columns]

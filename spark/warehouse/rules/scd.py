@@ -42,12 +42,8 @@ def versions(snapshots: DataFrame, tracked: Sequence[str]) -> DataFrame:
         F.max_by("stock_quantity", "snapshot_date").alias("stock_quantity"),
     )
     ends = F.lead("effective_date").over(Window.partitionBy("stock_code").orderBy("effective_date"))
-    return (
-        folded.withColumn("end_date", ends)
-        .withColumn("is_current", F.col("end_date").isNull())
-        .withColumn("product_sk", product_sk())
-        .select(*VERSION_COLUMNS)
-    )
+    columns = {"product_sk": product_sk(), "end_date": ends, "is_current": F.col("end_date").isNull()}
+    return folded.select(*[columns[c].alias(c) if c in columns else c for c in VERSION_COLUMNS])
 
 
 def first_values(snapshots: DataFrame, key: str, date: str) -> DataFrame:
