@@ -11,7 +11,7 @@ from warehouse import gather, gold, ledger
 from warehouse.gold import Verdict
 from warehouse.landing import Scope, is_unrecorded, reconcile, span
 from warehouse.ledger import NOTHING, Outcome, counted
-from warehouse.rules import facts
+from warehouse.rules import facts, with_values
 from warehouse.session import Context
 
 IN_FACT = (
@@ -109,11 +109,10 @@ def _of(origin: str, rows: DataFrame) -> DataFrame:
 
 def _stage(context: Context, decided: DataFrame) -> None:
     """COPY decided rows to staging; each carries only the columns that its fate has a use for."""
-
     fate = F.col("fate")
     in_error = (fate == facts.ERROR) | F.col("corrected")  # the error of a corrected row stays beside its fact
     wanted = dict.fromkeys(IN_FACT, fate == facts.FACT) | dict.fromkeys(IN_ERROR, in_error)
-    rows = decided.select(*[F.when(wanted[c], F.col(c)).alias(c) if c in wanted else c for c in STAGED])
+    rows = decided.select(*with_values(STAGED, {c: F.when(where, F.col(c)) for c, where in wanted.items()}))
     gold.copy(context, rows, gold.staging_table(context), STAGED, failpoint="during-copy")
 
 

@@ -13,6 +13,8 @@ from typing import Protocol
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from warehouse.rules import with_values
+
 BASELINE = (
     "level",
     "stock_code",
@@ -59,12 +61,9 @@ class ZScore:
 
     def baselines(self, sales: DataFrame) -> DataFrame:
         typical = sales.groupBy("stock_code").agg(*_typical())
-        return (
-            typical.where((F.col("order_count") >= self.min_orders) & (F.col("std_deviation") > 0))
-            .withColumns({"level": F.lit(PRODUCT), "category": _no("string")})
-            .withColumns({"log_median": _no("double"), "log_scale": _no("double")})
-            .select(*BASELINE)
-        )
+        enough = typical.where((F.col("order_count") >= self.min_orders) & (F.col("std_deviation") > 0))
+        absent = {"category": _no("string"), "log_median": _no("double"), "log_scale": _no("double")}
+        return enough.select(*with_values(BASELINE, {"level": F.lit(PRODUCT)} | absent))
 
     def scores(self, sales: DataFrame, baselines: DataFrame) -> DataFrame:
         own = baselines.select("stock_code", "baseline_id", "median_qty", "std_deviation")
@@ -72,8 +71,7 @@ class ZScore:
         return (
             sales.join(F.broadcast(own), "stock_code")
             .where(F.col("quantity") > F.col("median_qty") + F.lit(float(self.threshold)) * F.col("std_deviation"))
-            .withColumn("z_score", z)
-            .withColumn("tier", _tier(self.tiers))
+            .select("*", z.alias("z_score"), _tier(self.tiers).alias("tier"))
         )
 
 
@@ -109,19 +107,17 @@ class Robust:
             packed = F.struct(*columns).alias(f"_{level}")
             found = F.broadcast(baselines.where(F.col("level") == level).select(*([key] if key else []), packed))
             judged = judged.join(found, key, "left") if key else judged.join(found, how="left")
-        judged = judged.withColumn("_by", F.coalesce("_product", "_category", "_shop"))
         order = Window.partitionBy("order_id")
         throughout = F.percentile_approx("_above", 0.5, _ACCURACY).over(order)
         allowed = F.least(F.greatest(throughout, F.lit(0.0)), F.lit(math.log(self.order_allowance)))
         own = F.when(F.count("*").over(order) > 1, allowed).otherwise(0.0)  # a single line says nothing of its order
         return (
-            judged.where("_by is not null")
-            .select(*sales.columns, "_by.*")
-            .withColumn("_above", F.ln("quantity") - F.col("log_median"))
+            judged.select(*sales.columns, F.coalesce("_product", "_category", "_shop").alias("_by"))
+            .where("_by is not null")
+            .select(*sales.columns, "_by.*", (F.ln("quantity") - F.col("_by.log_median")).alias("_above"))
             .withColumn("z_score", (F.col("_above") - own) / F.col("log_scale"))
             .where(F.col("z_score") > self.threshold)
-            .withColumn("tier", _tier(self.tiers))
-            .drop("log_median", "log_scale", "_above")
+            .select(*sales.columns, *columns[:3], "z_score", _tier(self.tiers).alias("tier"))
         )
 
     def _level(self, sales: DataFrame, level: str, keys: list[str]) -> DataFrame:
@@ -129,11 +125,8 @@ class Robust:
         median, tail = F.ln("median_qty"), F.ln("_tail")  # the logarithm of a percentile is that of the logarithms
         scale = F.greatest(F.lit(float(self.scale_floor)), (tail - median) / _NORMAL_95)
         absent = {key: _no("string") for key in ("stock_code", "category") if key not in keys}
-        return (
-            typical.where(F.col("order_count") >= self.min_orders)
-            .withColumns({"level": F.lit(level), "log_median": median, "log_scale": scale} | absent)
-            .select(*BASELINE)
-        )
+        derived = {"level": F.lit(level), "log_median": median, "log_scale": scale} | absent
+        return typical.where(F.col("order_count") >= self.min_orders).select(*with_values(BASELINE, derived))
 
 
 def _typical() -> tuple[Column, ...]:

@@ -6,12 +6,10 @@ else null); `correct` first puts what a steward decided on it in place. The rule
 those of the contract, section 4.
 """
 
-from collections.abc import Mapping
-
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from warehouse.rules import LONGEST_CODE
+from warehouse.rules import LONGEST_CODE, with_values
 from warehouse.rules.asof import attach_version
 
 COLUMNS = (
@@ -70,7 +68,7 @@ def correct(rows: DataFrame, corrections: DataFrame | None = None) -> DataFrame:
     problem = F.when(F.col("discarded"), F.lit("discarded")).when(still_in_the_way, F.col("problem"))
     taken = in_place | {"problem": problem}
     return rows.join(F.broadcast(corrections), "row_id", "left").select(
-        *_with(taken, rows), *landed, corrected.alias("corrected")
+        *with_values(rows.columns, taken), *landed, corrected.alias("corrected")
     )
 
 
@@ -79,7 +77,7 @@ def parse(rows: DataFrame) -> DataFrame:
     texts = [F.col(c).alias(f"given_{c}") for c in ("quantity", "invoice_date")]
     values = {c: code(c) for c in COLUMNS}
     values |= {"quantity": whole_number("quantity"), "invoice_date": instant("invoice_date")}
-    typed = rows.select(*_with(values, rows), *texts)
+    typed = rows.select(*with_values(rows.columns, values), *texts)
     return typed.select(*rows.columns, _what_is_malformed().alias("malformed"))
 
 
@@ -130,20 +128,15 @@ def resolve(parsed: DataFrame) -> DataFrame:
         F.row_number().over(group).alias("_rank"),
         F.first(F.struct(*VALUES)).over(group).alias("_taken"),
     )
-    other = ~malformed & (F.col("_rank") > 1)
+    other = F.col("_rank") > 1
     conflict = other & ~F.struct(*VALUES).eqNullSafe(F.col("_taken"))
-
-    def told(for_malformed: Column, for_conflict: Column) -> Column:
-        return F.when(malformed, for_malformed).when(conflict, for_conflict)
-
+    taken_for = F.concat(F.lit("other values were taken for "), F.col("transaction_id"))
     return ranked.select(
         *parsed.columns,
         "transaction_key",
-        told(F.lit(ERROR), F.lit(ERROR)).when(other, F.lit(DUPLICATE)).alias("fate"),
-        told(F.lit("MALFORMED"), F.lit("DUPLICATE_CONFLICT")).alias("reason"),
-        told(F.col("malformed"), F.concat(F.lit("other values were taken for "), F.col("transaction_id"))).alias(
-            "detail"
-        ),
+        F.when(malformed | conflict, F.lit(ERROR)).when(other, F.lit(DUPLICATE)).alias("fate"),
+        F.when(malformed, F.lit("MALFORMED")).when(conflict, F.lit("DUPLICATE_CONFLICT")).alias("reason"),
+        F.when(malformed, F.col("malformed")).when(conflict, taken_for).alias("detail"),
     )
 
 
@@ -178,10 +171,8 @@ def judge(rows: DataFrame, versions: DataFrame, countries: DataFrame) -> DataFra
         "detail": F.when(undecided, detail).otherwise(F.col("detail")),
     }
     return looked_up.select(
-        *_with(verdict, rows), "product_sk", "unit_price", amount.try_cast("decimal(18,4)").alias("total_amount")
+        *with_values(rows.columns, verdict),
+        "product_sk",
+        "unit_price",
+        amount.try_cast("decimal(18,4)").alias("total_amount"),
     )
-
-
-def _with(values: Mapping[str, Column], rows: DataFrame) -> list[Column | str]:
-    """The columns of a frame, some with other values: one `select`, where each `withColumn` is analyzed by itself."""
-    return [values[c].alias(c) if c in values else c for c in rows.columns]

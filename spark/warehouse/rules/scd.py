@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from warehouse.rules import with_values
+
 VERSION_COLUMNS = (
     "product_sk",
     "stock_code",
@@ -42,8 +44,8 @@ def versions(snapshots: DataFrame, tracked: Sequence[str]) -> DataFrame:
         F.max_by("stock_quantity", "snapshot_date").alias("stock_quantity"),
     )
     ends = F.lead("effective_date").over(Window.partitionBy("stock_code").orderBy("effective_date"))
-    columns = {"product_sk": product_sk(), "end_date": ends, "is_current": F.col("end_date").isNull()}
-    return folded.select(*[columns[c].alias(c) if c in columns else c for c in VERSION_COLUMNS])
+    derived = {"product_sk": product_sk(), "end_date": ends, "is_current": F.col("end_date").isNull()}
+    return folded.select(*with_values(VERSION_COLUMNS, derived))
 
 
 def first_values(snapshots: DataFrame, key: str, date: str) -> DataFrame:
