@@ -117,7 +117,7 @@ class Robust:
             .select(*sales.columns, "_by.*", (F.ln("quantity") - F.col("_by.log_median")).alias("_above"))
             .withColumn("z_score", (F.col("_above") - own) / F.col("log_scale"))
             .where(F.col("z_score") > self.threshold)
-            .select(*sales.columns, *columns[:3], "z_score", _tier(self.tiers).alias("tier"))
+            .select(*with_values((*sales.columns, *SCORE), {"tier": _tier(self.tiers)}))
         )
 
     def _level(self, sales: DataFrame, level: str, keys: list[str]) -> DataFrame:
