@@ -19,14 +19,15 @@ from warehouse.cli import INGEST, run_all
 from warehouse.config import Config, load
 from warehouse.landing import Scope
 from warehouse.ledger import Outcome
-from warehouse.session import CATALOG_DATABASE, GOLD_DATABASE, Context, build_session
+from warehouse.session import CATALOG_DATABASE, GOLD_DATABASE, Context, build_session, java_class
 
 Rows = list[tuple[Any, ...]]
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 NOT_COMPILED = "spark.sql.codegen.wholeStage=false spark.sql.codegen.factoryMode=NO_CODEGEN"
 # Java's first compiler alone: little runs often enough to be worth its second. With the room for code that both have:
-# in the fifth of it that the first one gets alone, code is thrown out, and compiled again and again
-QUICK = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+# in the fifth of it that the first one gets alone, code is thrown out, and compiled again and again. Spark asks for the
+# stack, a few hundred calls deep, wherever it makes something, and looks at the top of it
+QUICK = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:MaxJavaStackTraceDepth=24"
 
 GOLD = {
     "facts": "select transaction_id, order_id, to_char(invoice_date, 'YYYY-MM-DD HH24:MI:SS'), stock_code, product_sk,"
@@ -89,6 +90,8 @@ class Home:
     def spark(self) -> Any:
         if self._spark is None:
             self._spark = build_session(self.config, "tests", "0")
+            conf = self._spark._jsparkSession.sessionState().newHadoopConf()  # a checksum is one more file for each
+            java_class(self._spark, "org.apache.hadoop.fs.FileSystem").getLocal(conf).setWriteChecksum(False)
         return self._spark
 
     def empty_warehouse(self, landing: Path) -> "Warehouse":

@@ -23,6 +23,9 @@ TABLES = {
 
 
 SCRIPT = PROJECT / "hive" / "init_hive.sql"
+# up to this size, in bytes, a merge writes a table anew sooner than it finds which of its files hold a match
+SMALL = 2**20
+SEARCH = "spark.sql.optimizer.runtime.rowLevelOperationGroupFilter.enabled"
 
 
 def create(spark: SparkSession) -> list[str]:
@@ -287,11 +290,12 @@ def merge(differences: DataFrame, table: str, key: str, condition: str = "true")
     `condition` on the target `t` says where matching rows can be, so that the rest is not read. An empty table
     has none.
     """
+    spark, target = differences.sparkSession, table.rpartition(".")[2]
     columns = [c for c in differences.columns if c != "op"]
-    if not row_count(differences.sparkSession, table):
+    if not row_count(spark, table):
         append(differences.where("op = 'U'").select(*columns), table)
         return
-    target = table.rpartition(".")[2]
+    spark.conf.set(SEARCH, _total(spark, table, "files-size") > SMALL)
     values = {c: F.col(f"s.{c}") for c in columns}
     matches = (F.col(f"{target}.{key}") == F.col(f"s.{key}")) & F.expr(condition.replace("t.", f"{target}."))
     (
