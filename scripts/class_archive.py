@@ -44,7 +44,7 @@ def make(cluster: bool) -> None:
             "PYTHONPATH": str(java.PROJECT),
             "WAREHOUSE_HOME": str(home),
             "WAREHOUSE_SPARK_OPTIONS": f"{os.environ.get('WAREHOUSE_SPARK_OPTIONS', '')}"
-            f" spark.driver.defaultJavaOptions=-XX:ArchiveClassesAtExit={fresh}",
+            f' spark.driver.defaultJavaOptions="-XX:ArchiveClassesAtExit={fresh} -XX:TieredStopAtLevel=1"',
         }
         if cluster:
             generate(home / "landing", seed=1, start=date(2011, 1, 4), days=2, rows_per_day=20, products=9, customers=9)
