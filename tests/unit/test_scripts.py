@@ -253,3 +253,33 @@ def test_in_the_clients_container_a_report_goes_to_the_folder_where_it_is_asked_
 def test_a_report_in_the_wrong_form_is_told(client, arguments):
     said = report(client, *arguments)
     assert (said.returncode, said.stderr) == (2, "usage: scripts/run_report.sh RUN_ID --into FOLDER\n")
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Callable[..., list[str]]:
+    """Docker's question whether the history server does its work; what was called for the answer, which comes last."""
+    calls = tmp_path / "calls"
+    for name in ("curl", "sleep"):
+        stand_in(tmp_path / name, f'#!/bin/sh\necho {name} >>"{calls}"\n[ {name} = sleep ] || exit "$CURL"\n')
+
+    def ask(*arguments: str, works: bool) -> list[str]:
+        calls.write_text("")
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path), "CURL": str(int(not works))}
+        ended = start(PROJECT / "spark" / "bin" / "healthy", ["history", *arguments], **environment).returncode
+        return [*calls.read_text().split(), "works" if ended == 0 else "fails"]
+
+    return ask
+
+
+def test_a_role_is_asked_for_its_health_at_once_until_it_was_healthy_and_later_from_then_on(asked):
+    assert asked("rarely", works=False) == ["curl", "fails"]
+    assert asked("rarely", works=True) == ["curl", "works"]
+    assert asked("rarely", works=True) == ["sleep", "curl", "works"]
+    assert asked("rarely", works=False) == ["sleep", "curl", "fails"]
+    assert asked("rarely", works=False) == ["curl", "fails"]
+
+
+def test_a_person_who_asks_for_a_roles_health_is_answered_at_once(asked):
+    assert asked("rarely", works=True) == ["curl", "works"]
+    assert asked(works=True) == ["curl", "works"]
+    assert asked(works=False) == ["curl", "fails"]
