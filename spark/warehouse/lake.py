@@ -292,10 +292,11 @@ def merge(differences: DataFrame, table: str, key: str, condition: str = "true")
     """
     spark, target = differences.sparkSession, table.rpartition(".")[2]
     columns = [c for c in differences.columns if c != "op"]
-    if not row_count(spark, table):
+    size = _total(spark, table, "files-size")
+    if not size:
         append(differences.where("op = 'U'").select(*columns), table)
         return
-    spark.conf.set(SEARCH, _total(spark, table, "files-size") > SMALL)
+    spark.conf.set(SEARCH, size > SMALL)
     values = {c: F.col(f"s.{c}") for c in columns}
     matches = (F.col(f"{target}.{key}") == F.col(f"s.{key}")) & F.expr(condition.replace("t.", f"{target}."))
     (
