@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pyspark.sql import functions as F
 
-from benchmarks.common import show, throwaway_warehouse
+from benchmarks.common import BOTH_COMPILERS, show, throwaway_warehouse
 from jobs import (
     build_star_schema,
     detect_anomalies,
@@ -36,7 +36,7 @@ BATCH = 100_000
 PRODUCTS, CUSTOMERS = 4_000, 40_000
 LINES = 20  # of an order, which has one customer and one time
 START, DAYS = datetime(2009, 1, 1), 730  # noqa: DTZ001 - UTC without a zone, as in the data
-INDEXES = ("product", "customer", "time", "batch", "loaded")
+INDEXES = ("product", "customer", "time", "batch", "loaded", "return")
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=5)
     options = parser.parse_args()
     rows = []
-    with throwaway_warehouse() as context:
+    with throwaway_warehouse(BOTH_COMPILERS) as context:
         init_warehouse.run(context)
         masters(context)
         held, window = 0, START + timedelta(days=DAYS)

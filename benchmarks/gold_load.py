@@ -12,7 +12,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from benchmarks.common import Stopwatch, show, throwaway_warehouse
+from benchmarks.common import BOTH_COMPILERS, Stopwatch, show, throwaway_warehouse
 from jobs import init_warehouse, postgres_load_fact
 from warehouse import gold
 from warehouse.session import Context
@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=5_000_000)
     rows = parser.parse_args().rows
-    with throwaway_warehouse() as context:
+    with throwaway_warehouse(BOTH_COMPILERS) as context:
         init_warehouse.run(context)
         path = str(context.config.home / "decided.parquet")
         decided(context, rows).write.parquet(path)

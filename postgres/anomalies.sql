@@ -284,8 +284,9 @@ left join lateral (
     from fact_transactions as f
     where
         f.stock_code = a.stock_code
-        and f.invoice_date >= a.invoice_date
         and f.quantity = -a.quantity
+        and f.quantity < 0 -- follows, and tells that the index of returns has it
+        and f.invoice_date >= a.invoice_date
         and f.customer_id is not distinct from a.customer_id
 ) as r on true;
 comment on view anomaly_cases is 'Cases with what explains them in a line, the archived ones too.';

@@ -21,6 +21,7 @@ create table if not exists fact_transactions (
     loaded_at timestamptz not null
 );
 create index if not exists fact_transactions_product on fact_transactions (stock_code, invoice_date);
+create index if not exists fact_transactions_return on fact_transactions (stock_code, quantity) where quantity < 0;
 create index if not exists fact_transactions_customer on fact_transactions (
     customer_id, invoice_date, transaction_id
 ) where customer_id is not null;

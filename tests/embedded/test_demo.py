@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import QUICK
 
 from warehouse.config import PROJECT
 
@@ -18,8 +17,7 @@ pytestmark = pytest.mark.slow
 def demo(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "WAREHOUSE_HOME": str(home),
-        "WAREHOUSE_SPARK_OPTIONS": "spark.driver.memory=2g spark.sql.shuffle.partitions=2"
-        f' spark.driver.defaultJavaOptions="{QUICK}"',
+        "WAREHOUSE_SPARK_OPTIONS": "spark.driver.memory=2g spark.sql.shuffle.partitions=2",
     }
     command = [sys.executable, "-m", "scripts.demo", *arguments]
     return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
