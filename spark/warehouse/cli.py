@@ -57,11 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _failed(error)
     try:
-        return int(options.command(context, options))
+        code = int(options.command(context, options))
+        _is_heard()
+        return code
     except WarehouseError as error:
         return _failed(error)
     except (psycopg2.Error, PySparkException, Py4JError, OSError) as error:
-        return _failed(explain(error, context))
+        return _failed(explain(error, context)) if _is_heard() else 1
     except KeyboardInterrupt:
         return _failed(WarehouseError("interrupted; nothing was half-written, the next run goes on from here"))
     finally:
@@ -75,6 +77,16 @@ def job_main(*command: str) -> int:
         with suppress(OSError):
             sys.stderr = Path(f"/proc/{os.getppid()}/fd/2").open("a", buffering=1, encoding="utf-8")  # noqa: SIM115
     return main([*command, *sys.argv[1:]])
+
+
+def _is_heard() -> bool:
+    """Whether somebody reads what is printed. Who had enough (`| head`) is told nothing more, not even of that."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def _failed(error: Exception) -> int:

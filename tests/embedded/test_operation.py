@@ -1,9 +1,11 @@
 """What an operator meets: dry runs, waiting runs, a server that is gone, and JSON for scripts."""
 
 import json
+import os
 import re
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 from against_oracle import assert_agrees_with_oracle
-from command_line import CommandLine, finish, one_line
+from command_line import PROGRAM, CommandLine, finish, one_line
 from harness import PRODUCTS, TRANSACTIONS, Warehouse, assert_same_state
 from pyspark.errors import PySparkException
 from two_months import land_masters, land_shop, land_window, run_shop
@@ -500,6 +502,20 @@ def test_gold_away_is_one_line_that_names_host_and_port(process):
         assert f"127.0.0.1:{port}" in one_line(said)
         assert len(said.err.splitlines()) == 1 and said.out == ""
         assert "a-secret" not in said.err
+
+
+def test_who_has_read_enough_hears_no_more(warehouse):
+    """`| head`, and a command that is at its end or in the middle of what it says."""
+    command = CommandLine(warehouse.home.folder, warehouse.landing)
+    for at_once, code in (("", 0), ("1", 1)):
+        reads, writes = os.pipe()
+        os.close(reads)
+        environment = command.environment({"PYTHONUNBUFFERED": at_once})
+        said = subprocess.run(
+            [PROGRAM, "gold-url"], env=environment, stdout=writes, stderr=subprocess.PIPE, text=True, check=False
+        )
+        os.close(writes)
+        assert (said.returncode, said.stderr) == (code, "")
 
 
 def test_a_run_leaves_nothing_cached(warehouse):
