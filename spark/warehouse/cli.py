@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import select
 import sys
 from calendar import monthrange
 from collections.abc import Callable, Sequence
@@ -81,12 +82,14 @@ def job_main(*command: str) -> int:
 
 def _is_heard() -> bool:
     """Whether somebody reads what is printed. Who had enough (`| head`) is told nothing more, not even of that."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
+    with suppress(BrokenPipeError):
+        print(end="", flush=True)
+    output = select.poll()
+    output.register(1, 0)  # for errors alone
+    if not output.poll(0):
+        return True
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return False
 
 
 def _failed(error: Exception) -> int:
