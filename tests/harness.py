@@ -14,7 +14,7 @@ from typing import Any
 import psycopg2
 
 from jobs import init_warehouse, postgres_load_fact
-from warehouse import embedded
+from warehouse import embedded, session
 from warehouse.cli import INGEST, run_all
 from warehouse.config import Config, load
 from warehouse.landing import Scope
@@ -24,10 +24,9 @@ from warehouse.session import CATALOG_DATABASE, GOLD_DATABASE, Context, build_se
 Rows = list[tuple[Any, ...]]
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 NOT_COMPILED = "spark.sql.codegen.wholeStage=false spark.sql.codegen.factoryMode=NO_CODEGEN"
-# Java's first compiler alone: little runs often enough to be worth its second. With the room for code that both have:
-# in the fifth of it that the first one gets alone, code is thrown out, and compiled again and again. Spark asks for the
-# stack, a few hundred calls deep, wherever it makes something, and looks at the top of it
-QUICK = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:MaxJavaStackTraceDepth=24"
+# as a usual run has it; and Spark asks for the stack, a few hundred calls deep, wherever it makes something, and looks
+# at the top of it
+QUICK = f"{session.QUICK} -XX:MaxJavaStackTraceDepth=24"
 
 GOLD = {
     "facts": "select transaction_id, order_id, to_char(invoice_date, 'YYYY-MM-DD HH24:MI:SS'), stock_code, product_sk,"

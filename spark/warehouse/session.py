@@ -27,6 +27,8 @@ from warehouse.config import PROJECT, Config
 CATALOG = "lake"
 GOLD_DATABASE = "ecommerce_gold"
 CATALOG_DATABASE = "ecommerce_lake"
+# Java's first compiler alone: little runs often enough to be worth its second. With the room for code that both have:
+# in the fifth of it that the first one gets alone, code is thrown out, and compiled again and again
 QUICK = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 QUICK_BYTES = 32_000_000  # some 400,000 transactions
 GZIP_RATIO = 5  # of landing files
