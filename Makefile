@@ -30,7 +30,7 @@ test-recovery: setup-dev ## runs that are killed, back-ups and restores, what wa
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup tests/recovery
 
 test-fast: setup-dev ## the tests that are not slow
-	@$(RUN) -m pytest -m 'not slow'
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup --one-session -m 'not slow'
 
 lint: setup-dev ## ruff, mypy, sqlfluff, and shellcheck where it is installed
 	@$(RUN) -m ruff check --quiet .

@@ -13,6 +13,17 @@ from command_line import Said, command_here  # noqa: E402 - needs the path
 from harness import Home, Warehouse  # noqa: E402
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--one-session", action="store_true", help="all tests that need Spark in one worker: one session")
+
+
+@pytest.hookimpl(tryfirst=True)  # before groups are made of marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if config.getoption("one_session") and {"spark", "warehouse"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("spark"))
+
+
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A Postgres server and a Spark session, shared."""

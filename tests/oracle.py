@@ -127,7 +127,7 @@ def expected(landing: Path, *, files: Iterable[Path] | None = None) -> Expected:
             countries=rows("from countries"),
             star_facts=rows(STAR_FACTS_SQL),
             customers=rows(CUSTOMERS_SQL),
-            dates=[row[0] for row in rows(DATES_SQL)],
+            dates=[day for (day,) in db.execute(DATES_SQL).fetchall()],
             rejected=dict(sorted(rejected.items())),
             skipped=sorted(skipped),
         )
@@ -658,5 +658,5 @@ with days as (
     select unnest(generate_series(min(invoice_day), max(invoice_day), interval 1 day)) as day
     from facts
 )
-select 10000 * year(day) + 100 * month(day) + day(day) from days
+select 10000 * year(day) + 100 * month(day) + day(day) from days order by 1
 """

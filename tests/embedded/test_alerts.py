@@ -78,6 +78,7 @@ def delayed(warehouse: Warehouse) -> list[tuple[Any, ...]]:
     return warehouse.query("select attempts, last_error from ops.outbox where sent_at is null order by mail_id")
 
 
+@pytest.mark.slow
 def test_a_new_case_is_told_in_the_run_that_finds_it_and_never_again(shop: Warehouse, server: MailServer) -> None:
     land_masters(shop)
     sell(shop, "2011-01-10T08", *HISTORY)
@@ -260,6 +261,7 @@ def test_a_digest_a_week_tells_what_is_open_by_age(shop: Warehouse, server: Mail
     assert first["Subject"].endswith("2 open cases and errors") and first["Message-ID"] != second["Message-ID"]
 
 
+@pytest.mark.slow
 def test_cases_that_were_resolved_a_quarter_ago_are_archived_and_can_be_opened_again(
     shop: Warehouse, server: MailServer
 ) -> None:

@@ -29,6 +29,7 @@ def test_every_landed_row_is_in_exactly_one_place_and_the_ledger_says_so(warehou
     assert warehouse.query(ledger) == [(4, 1, 2, 1)]
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_balance_commits_nothing(warehouse):
     land(warehouse)
     warehouse.job(ingest_transactions.run, Scope())

@@ -14,6 +14,8 @@ from warehouse import cli
 from warehouse.errors import UsageError
 from warehouse.session import Context, SimulatedCrash
 
+pytestmark = pytest.mark.slow
+
 CASES = "select transaction_id, median_qty, std_deviation, z_score, tier, status from anomalies order by transaction_id"
 CURRENT = (
     "select stock_code, median_qty, std_deviation, order_count, period_start::text, period_end::text"

@@ -5,8 +5,6 @@ import pytest
 from scripts.data_dictionary import FILE, dictionary, gold_relations, lake_relations, without_comment
 from warehouse import lake
 
-pytestmark = pytest.mark.spark
-
 
 @pytest.fixture
 def context(warehouse):

@@ -532,7 +532,7 @@ def test_pipeline_health_tells_runs_and_backlog_a_line_a_job(ledger):
     ]  # fmt: skip
 
 
-@pytest.mark.spark
+@pytest.mark.slow
 def test_the_ledger_that_a_run_writes_makes_its_day_fresh(warehouse):
     now = datetime.now(UTC)
     today, ended = now.date(), now - timedelta(hours=4)

@@ -84,6 +84,7 @@ def test_top_buyers_of_a_region_are_no_guests_and_bought_there(shop):
     ]
 
 
+@pytest.mark.slow
 def test_only_ten_buyers_of_a_region_are_shown_and_equals_by_their_id(warehouse):
     land_masters(warehouse)
     lines = [sale(f"T{n:02}", quantity=max(n, 2), customer=f"C{n:02}") for n in range(12)]
@@ -159,6 +160,7 @@ def test_anomalies_over_time_by_product_and_by_country_count_the_archive_too(sho
     ]
 
 
+@pytest.mark.slow
 def test_a_shopper_tracks_a_sale_that_waits_and_then_is_confirmed(shop):
     as_shopper = "select transaction_id, status from shop.transaction_tracking order by 1"
     assert seen_by(shop, "C2", as_shopper) == [
@@ -172,6 +174,7 @@ def test_a_shopper_tracks_a_sale_that_waits_and_then_is_confirmed(shop):
     ]
 
 
+@pytest.mark.slow
 def test_summaries_follow_late_prices_replaced_files_and_what_goes_away(shop):
     assert_summaries_follow_the_facts(shop)
 

@@ -2,12 +2,9 @@
 
 import math
 
-import pytest
 from frames import assert_rows, frame
 
 from warehouse.rules.anomalies import BASELINE, Robust, ZScore
-
-pytestmark = pytest.mark.spark
 
 SALE = "stock_code string, category string, quantity int"
 ZSCORE = ZScore(min_orders=4, threshold=2, tiers={"critical": 6, "warning": 3})

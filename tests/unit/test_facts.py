@@ -12,8 +12,6 @@ from pyspark.sql import DataFrame, SparkSession
 
 from warehouse.rules import facts
 
-pytestmark = pytest.mark.spark
-
 LANDED = ", ".join(
     [
         "row_id long",

@@ -14,8 +14,6 @@ from pyspark.sql import DataFrame, SparkSession
 
 from warehouse.rules import scd
 
-pytestmark = pytest.mark.spark
-
 SK_A_1, SK_A_2, SK_E_1 = 1314557414796095117, 815815591708443866, 587632295155782404
 """xxhash64 of ('A', 2011-01-01), ('A', 2011-01-02) and ('é', 2011-01-01)."""
 TRACKED = ("description", "category", "unit_price")

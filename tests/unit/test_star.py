@@ -3,12 +3,9 @@
 from datetime import date, datetime
 from decimal import Decimal
 
-import pytest
 from frames import assert_rows, frame
 
 from warehouse.rules import star
-
-pytestmark = pytest.mark.spark
 
 SK_17850, SK_017850, SK_GB = -3353835496113539356, -3302635008577164097, -4547709431586062253
 """xxhash64 of '17850', '017850' and 'GB'."""
