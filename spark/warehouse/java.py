@@ -166,10 +166,24 @@ def fetch(listing: Path, folder: Path) -> None:
             fetched.replace(folder / artifact.file_name)
 
 
+def leave_out() -> None:
+    """Take Spark's machine learning out of this environment's PySpark: it registers functions with every session.
+
+    The class that this needs is found by reflection of Scala, which takes a second of a start of five.
+    """
+    for jar in _pyspark_jars("spark-mllib_*.jar"):
+        if Path(sys.prefix) in jar.parents:
+            jar.unlink()
+
+
+def _pyspark_jars(pattern: str) -> list[Path]:
+    pyspark = importlib.util.find_spec("pyspark")
+    return sorted(Path(pyspark.origin).parent.glob(f"jars/{pattern}")) if pyspark and pyspark.origin else []
+
+
 def _download(wanted: Sequence[Artifact], folder: Path) -> str:
     """Download with the Ivy that PySpark ships, leaving nothing outside of `folder`; what it says of a failure."""
-    pyspark = importlib.util.find_spec("pyspark")
-    ivy = sorted(Path(pyspark.origin).parent.glob("jars/ivy-*.jar")) if pyspark and pyspark.origin else []
+    ivy = _pyspark_jars("ivy-*.jar")
     if not ivy:
         raise WarehouseError(f"PySpark is not installed here: {SETUP}")
     (folder / "ivy.xml").write_text(
@@ -193,13 +207,18 @@ def _download(wanted: Sequence[Artifact], folder: Path) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m warehouse.java [LIST FOLDER]`: fetch a list of artifacts, by default the jars of this venv."""
+    """`python -m warehouse.java [LIST FOLDER]`: fetch a list of artifacts, by default the jars of this venv.
+
+    Then, what this venv has no use for goes.
+    """
     if len(arguments) not in (0, 2):
         print("usage: python -m warehouse.java [LIST FOLDER]", file=sys.stderr)
         return 2
     listing, folder = (Path(arguments[0]), Path(arguments[1])) if arguments else (JARS_LIST, jars_folder())
     try:
         fetch(listing, folder)
+        if not arguments:
+            leave_out()
     except WarehouseError as error:
         print(f"warehouse: {error}", file=sys.stderr)
         return 1

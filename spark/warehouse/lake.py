@@ -217,10 +217,8 @@ def _iceberg(spark: SparkSession, table: str) -> Any:
 
 def read(spark: SparkSession, table: str, snapshot: int | None = None) -> DataFrame:
     """A table, as of a snapshot where one is given."""
-    reader = spark.read.format("iceberg")
-    if snapshot is not None:
-        reader = reader.option("versionAsOf", snapshot)
-    return reader.load(f"{CATALOG}.{table}")
+    reader = spark.read if snapshot is None else spark.read.option("versionAsOf", snapshot)
+    return reader.table(f"{CATALOG}.{table}")
 
 
 def changes(spark: SparkSession, table: str, since: int | None, until: int) -> DataFrame:
@@ -232,10 +230,9 @@ def changes(spark: SparkSession, table: str, since: int | None, until: int) -> D
     if not has_snapshot(spark, table, since):
         return read(spark, table, until).withColumn("_weight", F.lit(1))
     feed = (
-        spark.read.format("iceberg")
-        .option("start-snapshot-id", since)
+        spark.read.option("start-snapshot-id", since)
         .option("end-snapshot-id", until)
-        .load(f"{CATALOG}.{table}.changes")
+        .table(f"{CATALOG}.{table}.changes")
     )
     columns = [c for c in feed.columns if c not in ("_change_type", "_change_ordinal", "_commit_snapshot_id")]
     return feed.select(*columns, F.when(F.col("_change_type") == "INSERT", 1).otherwise(-1).alias("_weight"))

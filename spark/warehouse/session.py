@@ -1,16 +1,18 @@
 """What a job works with: its settings, clock, Spark session, Gold connection and voice."""
 
+import importlib
 import logging
 import os
 import secrets
 import signal
+import socketserver
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partialmethod
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 from py4j.java_collections import ListConverter
 from py4j.java_gateway import JavaClass, JavaMember
+from pyspark.accumulators import AccumulatorUnixServer
 from pyspark.sql import SparkSession
 
 from warehouse import embedded, java
@@ -240,6 +243,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 def _started(builder: SparkSession.Builder) -> SparkSession:
     """Start Spark, and leave Ctrl-C to Python: PySpark's own handler calls Java in the middle of another call."""
     logging.getLogger().addHandler(logging.NullHandler())  # what Py4J logs is told by the error that it raises
+    _wait_less()
     if threading.current_thread() is not threading.main_thread():
         return builder.getOrCreate()
     pressed: list[bool] = []
@@ -250,6 +254,14 @@ def _started(builder: SparkSession.Builder) -> SparkSession:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if pressed:
             raise KeyboardInterrupt
+
+
+def _wait_less() -> None:
+    """Let PySpark do at the same time what it does one after the other."""
+    # imports pandas, which PySpark does before it first asks Java something: half a second, in which Java starts
+    threading.Thread(target=importlib.import_module, args=("pyspark.testing.utils",), daemon=True).start()
+    # seconds until it sees that it is to stop; by itself up to a half
+    AccumulatorUnixServer.serve_forever = partialmethod(socketserver.BaseServer.serve_forever, 0.02)  # type: ignore
 
 
 def _embedded_settings(config: Config, quick: bool) -> dict[str, str]:

@@ -179,6 +179,20 @@ def test_a_download_that_fails_is_one_line(listed, tmp_path: Path, monkeypatch, 
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_what_makes_each_session_start_later_is_left_out_of_this_environment_alone(tmp_path, monkeypatch, ours) -> None:
+    jars = tmp_path / "venv" / "pyspark" / "jars"
+    jars.mkdir(parents=True)
+    for name in ("spark-mllib_2.13-4.1.4.jar", "spark-mllib-local_2.13-4.1.4.jar", "spark-sql_2.13-4.1.4.jar"):
+        (jars / name).touch()
+    pyspark = ModuleSpec("pyspark", None, origin=str(jars.parent / "__init__.py"))
+    monkeypatch.setattr("importlib.util.find_spec", {"pyspark": pyspark}.get)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ("venv" if ours else "another")))
+    java.leave_out()
+    assert (jars / "spark-mllib_2.13-4.1.4.jar").exists() != ours
+    assert len(list(jars.iterdir())) == (2 if ours else 3)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"\xa2\xf1" + bytes(5000)])
 def test_java_passes_over_an_archive_that_does_not_fit(tmp_path: Path, content: bytes | None) -> None:
     archive = tmp_path / "classes.jsa"
