@@ -261,7 +261,7 @@ def _wait_less() -> None:
     # imports pandas, which PySpark does before it first asks Java something: half a second, in which Java starts
     threading.Thread(target=importlib.import_module, args=("pyspark.testing.utils",), daemon=True).start()
     # seconds until it sees that it is to stop; by itself up to a half
-    AccumulatorUnixServer.serve_forever = partialmethod(socketserver.BaseServer.serve_forever, 0.02)  # type: ignore
+    AccumulatorUnixServer.serve_forever = partialmethod(socketserver.BaseServer.serve_forever, 0.02)  # type: ignore[assignment]
 
 
 def _embedded_settings(config: Config, quick: bool) -> dict[str, str]:
