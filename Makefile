@@ -6,6 +6,7 @@ WORKERS ?= 2
 HOME_DIR := $(or $(WAREHOUSE_HOME),.warehouse)
 VENV := .venv
 RUN := $(VENV)/bin/python
+TEST := $(RUN) -m pytest -n $(WORKERS) --dist loadgroup
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(RUN) -m pip install --quiet --use-pep517
 COMPILE := ../$(VENV)/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--allow-unsafe --strip-extras --no-header
@@ -24,13 +25,13 @@ demo: setup ## run a small warehouse from landing files to views; DATA=file.xlsx
 	@$(RUN) -m scripts.demo $(if $(DATA),--data "$(DATA)")
 
 test: lint ## lint, then the tests of what becomes of what lands
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup
+	@$(TEST)
 
 test-recovery: setup-dev ## runs that are killed, back-ups and restores, what was lost and is made anew
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup tests/recovery
+	@$(TEST) tests/recovery
 
 test-fast: setup-dev ## the tests that are not slow
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadgroup --one-session -m 'not slow'
+	@$(TEST) --one-session -m 'not slow'
 
 lint: setup-dev ## ruff, mypy, sqlfluff, and shellcheck where it is installed
 	@$(RUN) -m ruff check --quiet .
@@ -40,7 +41,7 @@ lint: setup-dev ## ruff, mypy, sqlfluff, and shellcheck where it is installed
 	@! command -v shellcheck > /dev/null || shellcheck scripts/*.sh jenkins/*.sh spark/bin/role spark/bin/healthy .ci/run
 
 soak: setup-dev ## the property tests with many more examples, bugs planted for them to find, and more kills
-	@HYPOTHESIS_PROFILE=soak $(RUN) -m pytest -n $(WORKERS) --dist loadgroup tests/properties/planted_bugs.py \
+	@HYPOTHESIS_PROFILE=soak $(TEST) tests/properties/planted_bugs.py \
 		tests/properties/test_promise.py tests/recovery/test_kills.py
 
 env: ## .env and random passwords in secrets/, where they are missing
