@@ -6,6 +6,8 @@ from typing import Any
 
 from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse
 
+from warehouse.cli import INGEST
+from warehouse.landing import Scope
 from warehouse.ledger import Outcome
 
 APPLE, BRUSH = "A,Apple,Fruit,1.50,10", "B,Brush,Home,2.00,5"
@@ -18,6 +20,17 @@ def land_masters(
     """A snapshot of the products and one of the countries."""
     warehouse.land(f"products/products_{day}.csv", products, PRODUCTS)
     warehouse.land(f"countries/countries_{day}.csv", countries or (BRITAIN, FRANCE), COUNTRIES)
+
+
+def load_masters(warehouse: Warehouse) -> None:
+    land_masters(warehouse)
+    for source in ("products", "countries"):
+        warehouse.job(INGEST[source].run, Scope())
+
+
+def open_shop(warehouse: Warehouse) -> None:
+    """Bring an empty warehouse to where its masters are loaded, and nothing has been sold yet."""
+    warehouse.prepared(load_masters)
 
 
 def land_sales(warehouse: Warehouse, name: str, *lines: str) -> str:

@@ -3,7 +3,18 @@
 import pytest
 from against_oracle import assert_agrees_with_oracle
 from harness import PRODUCTS, TRANSACTIONS
-from small_shop import APPLE, BRUSH, amounts, assert_balanced, exit_code, land_masters, land_sales, reasons, sale
+from small_shop import (
+    APPLE,
+    BRUSH,
+    amounts,
+    assert_balanced,
+    exit_code,
+    land_masters,
+    land_sales,
+    open_shop,
+    reasons,
+    sale,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +60,7 @@ ORDERS = [
 
 
 def test_each_malformed_row_is_an_error_with_its_raw_text_and_the_others_load(warehouse):
-    land_masters(warehouse)
+    open_shop(warehouse)
     land_sales(warehouse, "2011-01-01T08", sale("T1"), *MALFORMED, sale("T2"), "", "  ", sale("T3", quantity="+6"))
 
     outcomes = warehouse.load()
@@ -142,7 +153,7 @@ def test_an_amount_too_large_waits_for_a_price_that_makes_it_fit(warehouse):
 
 def test_a_malformed_row_is_in_no_group_whatever_its_transaction_id(warehouse):
     """It lands beside rows of a transaction that Gold knows, which are decided anew as a whole without it."""
-    land_masters(warehouse)
+    open_shop(warehouse)
     land_sales(warehouse, "2011-01-01T08", sale("T1"), sale("T2", quantity="x"))
     warehouse.run()
     land_sales(warehouse, "2011-01-01T12", sale("T1", quantity=2), sale("T1", quantity="1.5"), sale(" T2 "), sale("T2"))

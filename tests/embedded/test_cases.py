@@ -40,13 +40,17 @@ def sell(warehouse: Warehouse, window: str, *quantities: int, code: str = "A", m
 HISTORY = [1, 2, 3, 4] * 6
 
 
-@pytest.fixture
-def shop(warehouse: Warehouse) -> Warehouse:
-    """A month of small orders of A, and a few of B."""
+def load_a_month(warehouse: Warehouse) -> None:
     land_masters(warehouse)
     sell(warehouse, "2011-01-10T08", *HISTORY)
     sell(warehouse, "2011-01-11T08", *[5] * 8, code="B")
-    return warehouse
+    warehouse.load()
+
+
+@pytest.fixture
+def shop(warehouse: Warehouse) -> Warehouse:
+    """A month of small orders of A, and a few of B: in Gold, not scored yet."""
+    return warehouse.prepared(load_a_month)
 
 
 def test_a_new_month_is_judged_by_the_months_before_it(shop):

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg2
 import pytest
 from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse, assert_same_state
-from small_shop import APPLE, BRUSH, amounts, assert_balanced, land_masters, land_sales, sale
+from small_shop import APPLE, BRUSH, amounts, assert_balanced, land_masters, land_sales, open_shop, sale
 
 from warehouse import gold
 from warehouse.session import SimulatedCrash
@@ -137,7 +137,7 @@ def test_a_correction_that_does_not_help_stays_open_with_the_new_reason(shop):
 
 def test_a_corrected_id_competes_for_the_transaction_that_it_names(warehouse):
     """The earliest window wins, as among landed rows; the loser is an error, corrected or not."""
-    land_masters(warehouse)
+    open_shop(warehouse)
     land_sales(warehouse, "2011-01-01T08", sale("T1", code="Z"))
     land_sales(warehouse, "2011-01-01T12", sale("T2"))
     land_sales(warehouse, "2011-01-01T16", sale("T3", quantity="x"))
@@ -185,7 +185,7 @@ def test_a_row_corrected_into_an_exact_duplicate_counts_as_one(shop):
 
 
 def test_a_discarded_row_is_an_error_for_ever_and_competes_with_none(warehouse):
-    land_masters(warehouse)
+    open_shop(warehouse)
     land_sales(warehouse, "2011-01-01T08", sale("T1", country="DE"), sale("T2", quantity="x"))
     land_sales(warehouse, "2011-01-01T12", sale("T1", quantity=2), sale("T1", quantity=2))
     warehouse.load()
@@ -412,7 +412,7 @@ def test_a_row_that_heals_while_stewards_decide_on_it_is_not_counted_twice(shop,
 
 
 def test_a_record_that_could_not_be_cut_is_mended_by_giving_its_columns(warehouse):
-    land_masters(warehouse)
+    open_shop(warehouse)
     quoting = 'Q1,"O1" ,A,1,2011-01-01 10:00:00,C1,GB'
     land_sales(warehouse, JANUARY, "SHORT,O1,A,1,2011-01-01 10:00:00,C1", quoting, sale("NUL", order="a\0b"))
     warehouse.load()
@@ -558,7 +558,7 @@ def test_what_a_steward_gets_wrong_is_told_in_one_line(command):
 
 
 def test_text_that_would_steer_a_terminal_is_shown_as_text(warehouse, command):
-    land_masters(warehouse)
+    open_shop(warehouse)
     land_sales(warehouse, JANUARY, sale("E\x1b[2J[red]", quantity="1\n2\u202e", order="[bold]"))
     warehouse.load()
     listed = command("errors", "list").out

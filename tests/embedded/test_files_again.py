@@ -14,6 +14,7 @@ from small_shop import (
     exit_code,
     land_masters,
     land_sales,
+    open_shop,
     reasons,
     refused,
     sale,
@@ -38,7 +39,7 @@ def sources(warehouse):
 
 
 def test_a_file_that_comes_again_changes_nothing_whatever_its_name(warehouse):
-    land_masters(warehouse)
+    open_shop(warehouse)
     rows = [sale("T1"), sale("T2", code="Z"), sale("T3", quantity="x")]
     first = warehouse.landing / land_sales(warehouse, "2011-01-01T08_m", *rows)
     away = warehouse.landing / land_sales(warehouse, "2011-01-01T12", sale("T4"))
@@ -78,7 +79,7 @@ def said(warehouse):
 
 
 def test_a_loaded_name_with_other_bytes_is_refused_and_what_was_loaded_stays(warehouse):
-    land_masters(warehouse)
+    open_shop(warehouse)
     names = ["2011-01-01T00", "2011-01-01T04", "2011-01-01T08", "2011-01-01T12"]
     paths = [warehouse.landing / land_sales(warehouse, name, sale(f"T{name[-2:]}")) for name in names]
     warehouse.run()
@@ -114,7 +115,7 @@ def test_a_loaded_name_with_other_bytes_is_refused_and_what_was_loaded_stays(war
 
 def test_replaced_transactions_take_back_all_that_came_from_them(warehouse):
     """Rows vanish, change and come; duplicates and conflicts elsewhere that hung on them move."""
-    land_masters(warehouse)
+    open_shop(warehouse)
     old = [
         sale("GONE"), sale("CHANGED"), sale("TWIN"), sale("RIVAL"), sale("BAD", quantity="x"), sale("LOST", code="Z"),
     ]  # fmt: skip
@@ -159,7 +160,7 @@ def test_replaced_transactions_take_back_all_that_came_from_them(warehouse):
 
 
 def test_replacing_a_file_that_has_copies_loses_and_doubles_nothing(warehouse):
-    land_masters(warehouse)
+    open_shop(warehouse)
     same, other = [sale("S1"), sale("S2", code="Z")], [sale("O1"), sale("O2", code="Z")]
     land_sales(warehouse, "2011-01-01T08_b", *same)
     land_sales(warehouse, "2011-01-01T08_d", *other)
@@ -186,7 +187,7 @@ def test_replacing_a_file_that_has_copies_loses_and_doubles_nothing(warehouse):
 
 def test_a_replaced_snapshot_re_decides_what_hung_on_its_rows(warehouse):
     """A product, a price and countries vanish with their snapshots, come back, and a price of the past changes."""
-    land_masters(warehouse)
+    open_shop(warehouse)
     warehouse.land("countries/countries_2011-01-02.csv", ["US,United States,America,,"], COUNTRIES)
     warehouse.land("products/products_2011-01-03.csv", ["A,Apple,Fruit,3.00,9", BRUSH, "C,Cup,Home,4.00,1"], PRODUCTS)
     rows = [
@@ -229,7 +230,7 @@ def test_a_replaced_snapshot_re_decides_what_hung_on_its_rows(warehouse):
 
 
 def test_a_shop_whose_last_fact_is_taken_back_is_what_a_rebuild_gives(warehouse):
-    land_masters(warehouse)
+    open_shop(warehouse)
     land_sales(warehouse, "2011-01-01T08", sale("T1", customer=""))
     warehouse.run()
     assert amounts(warehouse) == {"T1": "1.5000"}

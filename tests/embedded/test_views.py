@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from harness import PRODUCTS, Rows, Warehouse, ordered
-from small_shop import APPLE, BRITAIN, BRUSH, FRANCE, land_masters, land_sales, sale
+from small_shop import APPLE, BRITAIN, BRUSH, FRANCE, land_masters, land_sales, open_shop, sale
 from view_oracle import SUMMARIES, assert_summaries_follow_the_facts
 
 JANUARY, FEBRUARY = date(2011, 1, 1), date(2011, 2, 1)
@@ -86,7 +86,7 @@ def test_top_buyers_of_a_region_are_no_guests_and_bought_there(shop):
 
 @pytest.mark.slow
 def test_only_ten_buyers_of_a_region_are_shown_and_equals_by_their_id(warehouse):
-    land_masters(warehouse)
+    open_shop(warehouse)
     lines = [sale(f"T{n:02}", quantity=max(n, 2), customer=f"C{n:02}") for n in range(12)]
     land_sales(warehouse, "2011-01-01T08", *lines)
     warehouse.run()

@@ -46,8 +46,6 @@ def assert_any_arrival_gives_what_a_rebuild_gives(
     """Also where earlier deliveries left something behind. Where nobody decides anything, the oracle says the same."""
     shutil.rmtree(landing, ignore_errors=True)
     warehouse = home.empty_warehouse(landing)
-    if decided:
-        deliveries = [*deliveries, Delivery((), None)]
     for delivery, verdicts in zip_longest(deliveries, decided[: len(deliveries)], fillvalue=()):
         arrive(warehouse, delivery)
         for number, verdict in verdicts:
