@@ -37,7 +37,7 @@ lint: setup-dev ## ruff, mypy, sqlfluff, and shellcheck where it is installed
 	@$(RUN) -m ruff check --quiet .
 	@$(RUN) -m ruff format --quiet --check . || { echo "not formatted: run $(VENV)/bin/ruff format ." >&2; exit 1; }
 	@$(RUN) -m mypy --no-error-summary
-	@$(VENV)/bin/sqlfluff lint --disable-progress-bar --processes 0 postgres
+	@$(VENV)/bin/sqlfluff lint --disable-progress-bar postgres
 	@! command -v shellcheck > /dev/null || shellcheck scripts/*.sh jenkins/*.sh spark/bin/role spark/bin/healthy .ci/run
 
 soak: setup-dev ## the property tests with many more examples, bugs planted for them to find, and more kills

@@ -73,6 +73,8 @@ class Home:
             # stage. The soak is long enough for Java's second compiler, and plans anew
             f" {NOT_COMPILED} spark.sql.adaptive.enabled={str(SOAK).lower()}"
             f' spark.driver.defaultJavaOptions="-Xmn800m {"" if SOAK else QUICK}"'
+            # pages and blocks that are made for large frames are cleared and thrown away for each small one
+            " spark.buffer.pageSize=2m spark.broadcast.blockSize=256k"
             # what a page would show of thousands of queries
             " spark.sql.ui.retainedExecutions=1 spark.ui.retainedJobs=1 spark.ui.retainedStages=1"
             # a restore ends the session's connections to its catalog
