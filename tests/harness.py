@@ -75,6 +75,7 @@ class Home:
             f' spark.driver.defaultJavaOptions="-Xmn800m {"" if SOAK else QUICK}"'
             # pages and blocks that are made for large frames are cleared and thrown away for each small one
             " spark.buffer.pageSize=2m spark.broadcast.blockSize=256k"
+            " spark.broadcast.compress=false spark.shuffle.compress=false"
             # what a page would show of thousands of queries
             " spark.sql.ui.retainedExecutions=1 spark.ui.retainedJobs=1 spark.ui.retainedStages=1"
             # a restore ends the session's connections to its catalog
@@ -93,6 +94,8 @@ class Home:
             self._spark = build_session(self.config, "tests", "0")
             conf = self._spark._jsparkSession.sessionState().newHadoopConf()  # a checksum is one more file for each
             java_class(self._spark, "org.apache.hadoop.fs.FileSystem").getLocal(conf).setWriteChecksum(False)
+            # each scan of a table sends a thousand settings of other file systems along
+            self._spark._jsc.hadoopConfiguration().clear()
         return self._spark
 
     def empty_warehouse(self, landing: Path) -> "Warehouse":
