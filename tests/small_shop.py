@@ -6,8 +6,6 @@ from typing import Any
 
 from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, Warehouse
 
-from warehouse.cli import INGEST
-from warehouse.landing import Scope
 from warehouse.ledger import Outcome
 
 APPLE, BRUSH = "A,Apple,Fruit,1.50,10", "B,Brush,Home,2.00,5"
@@ -24,8 +22,7 @@ def land_masters(
 
 def load_masters(warehouse: Warehouse) -> None:
     land_masters(warehouse)
-    for source in ("products", "countries"):
-        warehouse.job(INGEST[source].run, Scope())
+    warehouse.load()
 
 
 def open_shop(warehouse: Warehouse) -> None:

@@ -7,7 +7,18 @@ import pytest
 from against_oracle import assert_agrees_with_oracle
 from command_line import CommandLine
 from harness import COUNTRIES, PRODUCTS, TRANSACTIONS
-from small_shop import APPLE, BRITAIN, BRUSH, amounts, assert_balanced, exit_code, land_sales, open_shop, refused, sale
+from small_shop import (
+    APPLE,
+    BRITAIN,
+    BRUSH,
+    amounts,
+    assert_balanced,
+    exit_code,
+    land_masters,
+    land_sales,
+    refused,
+    sale,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +64,7 @@ UNFINISHED = [
 
 
 def test_each_unreadable_file_is_refused_with_its_reason_and_all_others_load(warehouse):
-    open_shop(warehouse)
+    land_masters(warehouse)
     warehouse.land("products/products_2011-02-30.csv", [APPLE], PRODUCTS)
     warehouse.land("products/products_2011-1-3.csv", [APPLE], PRODUCTS)
     for name, content in UNREADABLE.items():
@@ -93,7 +104,7 @@ def test_each_unreadable_file_is_refused_with_its_reason_and_all_others_load(war
 
 
 def test_a_snapshot_with_a_fault_is_refused_whole_and_what_was_in_force_stays(warehouse):
-    open_shop(warehouse)
+    land_masters(warehouse)
     for day, lines in {
         "02": [APPLE, "B,Brush,Home,two,5", "C,,Home,1,1", "D,Dish,Home,100000000,1", "E,Egg,Food,1.00001,1", "F,Fig"],
         "03": ["A,Apple,Fruit,9.00,10", BRUSH, "A,Apple,Fruit,8.00,10"],

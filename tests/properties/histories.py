@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from harness import COUNTRIES, PRODUCTS, SOAK, TRANSACTIONS
+from harness import COUNTRIES, PRODUCTS, TRANSACTIONS
 from hypothesis import strategies as st
 
 FIRST = date(2011, 1, 30)  # the days cross a month's end
@@ -82,11 +82,11 @@ def landing_files(draw: st.DrawFn) -> dict[str, str]:
 
 @st.composite
 def arrivals(draw: st.DrawFn) -> list[Delivery]:
-    """A landing zone in some order, cut into two runs (the soak: or three), some files twice, some runs killed."""
+    """A landing zone in some order, cut into two or three runs, some files twice, some runs killed."""
     files = draw(landing_files())
     order = draw(st.permutations(sorted(files.items())))
     again = draw(st.lists(st.sampled_from(order), max_size=2))
-    cuts = sorted(draw(st.sets(st.integers(1, len(order) - 1), min_size=1, max_size=2 if SOAK else 1)) | {len(order)})
+    cuts = sorted(draw(st.sets(st.integers(1, len(order) - 1), min_size=1, max_size=2)) | {len(order)})
     deliveries = []
     start = 0
     for cut in cuts:
@@ -117,4 +117,6 @@ _of_a_run = st.lists(
     max_size=3,
 )
 # what is decided after each delivery; in half of all histories nothing is
-decisions: st.SearchStrategy[list[list[Verdict]]] = st.just([]) | st.lists(_of_a_run, min_size=3, max_size=3)
+decisions: st.SearchStrategy[list[list[Verdict]]] = st.sampled_from([3, 0]).flatmap(
+    lambda runs: st.lists(_of_a_run, min_size=runs, max_size=runs)
+)
