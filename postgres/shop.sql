@@ -5,24 +5,14 @@
 create schema if not exists shop;
 comment on schema shop is 'Views for the shop''s customers, one customer at a time.';
 
--- What the fact rules trim (spark/warehouse/rules/facts.py).
 do $$
 begin
     if not exists (
         select from pg_attribute as a
         where a.attrelid = 'transactions_error'::regclass and a.attname = 'customer_key'
     ) then
-        alter table transactions_error add column customer_key text collate "C" generated always as (
-            nullif(
-                left(
-                    btrim(
-                        customer_id,
-                        E' \t\n\u000B\f\r\u001C\u001D\u001E\u001F\u0085\u00A0\u1680\u2000\u2001\u2002\u2003\u2004'
-                        '\u2005\u2006\u2007\u2008\u2009\u200A\u2028\u2029\u202F\u205F\u3000'
-                    ), 256 -- longer than any customer's, and short enough for an index
-                ), ''
-            )
-        ) stored;
+        alter table transactions_error add column customer_key text collate "C"
+        generated always as (ops.code(customer_id)) stored;
     end if;
 end $$;
 comment on column transactions_error.customer_key is

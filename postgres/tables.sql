@@ -46,6 +46,20 @@ comment on column fact_transactions.batch_id is
 'Start of the 4-hour window (YYYY-MM-DDTHH) whose file brought the row first.';
 comment on column fact_transactions.loaded_at is 'When the row was written or last changed in Gold.';
 
+create or replace function ops.code(landed text) returns text
+language sql immutable parallel safe
+return nullif(
+    left(
+        btrim(
+            landed,
+            E' \t\n\u000B\f\r\u001C\u001D\u001E\u001F\u0085\u00A0\u1680\u2000\u2001\u2002\u2003\u2004'
+            '\u2005\u2006\u2007\u2008\u2009\u200A\u2028\u2029\u202F\u205F\u3000'
+        ), 256 -- longer than any valid one, and short enough for an index
+    ), ''
+);
+comment on function ops.code is
+'An identifier as the fact rules read it (spark/warehouse/rules/facts.py): trimmed, NULL when nothing is left.';
+
 create table if not exists transactions_error (
     error_id bigint primary key,
     transaction_id text,
@@ -74,6 +88,12 @@ create table if not exists transactions_error (
 );
 create index if not exists transactions_error_key on transactions_error (transaction_key);
 create index if not exists transactions_error_batch on transactions_error (batch_id);
+create index if not exists transactions_error_product on transactions_error (
+    ops.code(coalesce(correction ->> 'stock_code', stock_code))
+) where status = 'OPEN';
+create index if not exists transactions_error_country on transactions_error (
+    ops.code(coalesce(correction ->> 'country_id', country_id))
+) where status = 'OPEN';
 comment on table transactions_error is
 'Landed rows that are not facts, as they landed, with the reason; RESOLVED: those that a correction made facts.';
 comment on column transactions_error.error_id is

@@ -214,18 +214,25 @@ TOUCHED_FACTS = (
         on r.stock_code = f.stock_code and f.invoice_date >= r.from_date and f.invoice_date < r.to_date
     """,
 )
-TOUCHED_ERRORS = """
+_ERRORS = """
     select error_id as row_id, transaction_key, batch_id, source_file, raw_record, transaction_id, order_id,
         stock_code, quantity, invoice_date, customer_id, country_id, null::text as problem
     from transactions_error
-    where
-        status = 'OPEN' and transaction_key is not null
-        and (
-            reason in ('UNKNOWN_PRODUCT', 'NO_PRICE', 'AMOUNT_OVERFLOW')
-            and exists (select from staging.touched_ranges)
-            or reason = 'UNKNOWN_COUNTRY' and exists (select from staging.touched_countries)
-        )
+    where status = 'OPEN' and reason in
     """
+TOUCHED_ERRORS = (
+    f"""{_ERRORS} ('UNKNOWN_PRODUCT', 'NO_PRICE', 'AMOUNT_OVERFLOW')
+    and ops.code(coalesce(correction ->> 'stock_code', stock_code)) in (
+        select r.stock_code from staging.touched_ranges as r
+    )
+    """,
+    f"""{_ERRORS} ('UNKNOWN_COUNTRY', 'UNKNOWN_PRODUCT', 'NO_PRICE', 'AMOUNT_OVERFLOW')
+    and ops.code(coalesce(correction ->> 'country_id', country_id)) in (
+        select c.country_id from staging.touched_countries as c
+    )
+    """,
+)
+"""By what was last judged: a row that a steward decided on since is judged for that."""
 
 
 def touches(context: Context, reference: Reference) -> bool:
@@ -241,7 +248,7 @@ def touches(context: Context, reference: Reference) -> bool:
         if not _stage_changes(context, reference):
             return False
         cursor.execute("analyze staging.touched_ranges, staging.touched_countries")
-        cursor.execute("select " + " or ".join(f"exists ({rows})" for rows in (*TOUCHED_FACTS, TOUCHED_ERRORS)))
+        cursor.execute("select " + " or ".join(f"exists ({rows})" for rows in (*TOUCHED_FACTS, *TOUCHED_ERRORS)))
         found = cursor.fetchone() == (True,)
     context.gold.commit()
     return found
@@ -290,15 +297,8 @@ def touched_facts(context: Context) -> DataFrame:
 
 
 def touched_errors(context: Context) -> DataFrame:
-    """Open errors that a changed product or country may release, ready to be judged again."""
-    errors = gold.query(context, TOUCHED_ERRORS)
-    codes = gold.query(context, "select distinct stock_code as _code from staging.touched_ranges")
-    countries = gold.query(context, "select country_id as _country from staging.touched_countries")
+    """Open errors whose product or country changed under them, ready to be judged again."""
+    errors = gold.query(context, " union ".join(TOUCHED_ERRORS))
     parsed = facts.parse(facts.correct(errors, _corrections(context)))
     undecided = [F.lit(None).cast("string").alias(c) for c in ("fate", "reason", "detail")]
-    return (
-        parsed.join(F.broadcast(codes), F.col("stock_code") == F.col("_code"), "left")
-        .join(F.broadcast(countries), F.col("country_id") == F.col("_country"), "left")
-        .where("malformed is null and (_code is not null or _country is not null)")
-        .select("*", *undecided)
-    )
+    return parsed.where("malformed is null").select("*", *undecided)

@@ -229,6 +229,22 @@ def test_a_replaced_snapshot_re_decides_what_hung_on_its_rows(warehouse):
     assert_agrees_with_oracle(warehouse)
 
 
+def test_a_country_that_is_taken_back_is_also_missed_where_something_else_was_wrong(warehouse):
+    open_shop(warehouse)
+    there, gone = ["US,United States,America,,"], []
+    warehouse.land("countries/countries_2011-01-02.csv", there, COUNTRIES)
+    early = "2010-12-31 10:00:00"
+    land_sales(warehouse, "2011-01-04T08", sale("NEW", code="Z", country=" US"), sale("EARLY", at=early, country="US"))
+    warehouse.load()
+    wrong = {"NEW": "UNKNOWN_PRODUCT", "EARLY": "NO_PRICE"}
+    assert reasons(warehouse) == wrong
+    for countries, expected in ((gone, dict.fromkeys(wrong, "UNKNOWN_COUNTRY")), (there, wrong)):
+        warehouse.land("countries/countries_2011-01-02.csv", countries, COUNTRIES)
+        warehouse.load(replace=True)
+        assert reasons(warehouse) == expected
+        assert_balanced(warehouse, 2)
+
+
 def test_a_shop_whose_last_fact_is_taken_back_is_what_a_rebuild_gives(warehouse):
     open_shop(warehouse)
     land_sales(warehouse, "2011-01-01T08", sale("T1", customer=""))
