@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
 from harness import COUNTRIES, PRODUCTS, TRANSACTIONS
@@ -23,10 +24,11 @@ FAILPOINTS = (
 
 @dataclass(frozen=True)
 class Delivery:
-    """One run's worth of files (path → text), and where that run is killed, if it is."""
+    """One run's worth of files (path → text), where that run is killed, if it is, and whether it may replace files."""
 
     files: tuple[tuple[str, str], ...]
     killed_at: str | None
+    replacing: bool
 
 
 def _text(header: str, rows: list[tuple[str, ...]]) -> str:
@@ -58,44 +60,51 @@ _products = st.dictionaries(
     codes, st.tuples(st.sampled_from(["one", "two"]), st.sampled_from(["1.00", "2.50", "3"]), st.sampled_from("57"))
 )
 _countries = st.dictionaries(st.sampled_from(["GB", "FR"]), st.sampled_from(["Here", "There"]))
+_contents = {
+    "products": _products.map(
+        lambda found: _text(PRODUCTS, [(code, name, "", price, stock) for code, (name, price, stock) in found.items()])
+    ),
+    "countries": _countries.map(
+        lambda found: _text(COUNTRIES, [(code, name, "", "", "") for code, name in found.items()])
+    ),
+    "transactions": st.lists(st.one_of(_plain, _plain, _rows), max_size=6).map(lambda rows: _text(TRANSACTIONS, rows)),
+}
 
 
 @st.composite
 def landing_files(draw: st.DrawFn) -> dict[str, str]:
     """A landing zone: path → text."""
-    files: dict[str, str] = {}
-    for day in draw(st.lists(st.sampled_from(DAYS), unique=True, min_size=1, max_size=3)):
-        snapshot = draw(_products)
-        rows = [(code, name, "", price, stock) for code, (name, price, stock) in snapshot.items()]
-        files[f"products/products_{day}.csv"] = _text(PRODUCTS, rows)
-    for day in draw(st.lists(st.sampled_from(DAYS), unique=True, min_size=1, max_size=2)):
-        rows = [(code, name, "", "", "") for code, name in draw(_countries).items()]
-        files[f"countries/countries_{day}.csv"] = _text(COUNTRIES, rows)
-    for day, hour, suffix in draw(st.lists(_windows, unique=True, min_size=1, max_size=4)):
-        rows = draw(st.lists(st.one_of(_plain, _plain, _rows), max_size=6))
-        files[f"transactions/transactions_{day}T{hour}{suffix}.csv"] = _text(TRANSACTIONS, rows)
+    days = draw(st.lists(st.sampled_from(DAYS), unique=True, min_size=1, max_size=3))
+    paths = [f"products/products_{day}.csv" for day in days]
+    days = draw(st.lists(st.sampled_from(DAYS), unique=True, min_size=1, max_size=2))
+    paths += [f"countries/countries_{day}.csv" for day in days]
+    windows = draw(st.lists(_windows, unique=True, min_size=1, max_size=4))
+    paths += [f"transactions/transactions_{day}T{hour}{suffix}.csv" for day, hour, suffix in windows]
+    files = {path: draw(_contents[_source(path)]) for path in paths}
     for path in draw(st.lists(st.sampled_from(sorted(files)), unique=True, max_size=1)):
-        if path.startswith("transactions/"):  # the same bytes, in the same window, under another name
+        if _source(path) == "transactions":  # the same bytes, in the same window, under another name
             files[path.replace(".csv", draw(st.sampled_from(["_a.csv", "_c.csv"])))] = files[path]
     return files
 
 
+def _source(path: str) -> str:
+    return path.partition("/")[0]
+
+
 @st.composite
 def arrivals(draw: st.DrawFn) -> list[Delivery]:
-    """A landing zone in some order, cut into two or three runs, some files twice, some runs killed."""
+    """A landing zone in some order, cut into two or three runs: files replaced, files twice, runs killed."""
     files = draw(landing_files())
     order = draw(st.permutations(sorted(files.items())))
-    again = draw(st.lists(st.sampled_from(order), max_size=2))
     cuts = sorted(draw(st.sets(st.integers(1, len(order) - 1), min_size=1, max_size=2)) | {len(order)})
-    deliveries = []
-    start = 0
-    for cut in cuts:
-        part = tuple(order[start:cut])
-        killed_at = draw(st.none() | st.sampled_from(FAILPOINTS))
-        deliveries.append(Delivery(part, killed_at))
-        start = cut
-    deliveries[-1] = Delivery(deliveries[-1].files + tuple(again), deliveries[-1].killed_at)
-    return deliveries
+    parts = [order[start:end] for start, end in pairwise([0, *cuts])]
+    replacing = draw(st.booleans())
+    if replacing:
+        number = draw(st.integers(1, len(parts) - 1))
+        path, _ = draw(st.sampled_from(parts[number]))
+        parts[number - 1].append((path, draw(_contents[_source(path)])))
+    parts[-1] += draw(st.lists(st.sampled_from(order), max_size=2))
+    return [Delivery(tuple(part), draw(st.none() | st.sampled_from(FAILPOINTS)), replacing) for part in parts]
 
 
 _corrections = st.fixed_dictionaries(

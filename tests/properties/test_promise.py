@@ -73,14 +73,14 @@ def arrive(warehouse: Warehouse, delivery: Delivery) -> None:
     for path, text in delivery.files:
         warehouse.land(path, text)
     try:
-        run(warehouse, f"{delivery.killed_at}:raise" if delivery.killed_at else "")
+        run(warehouse, delivery.replacing, f"{delivery.killed_at}:raise" if delivery.killed_at else "")
     except SimulatedCrash:
-        run(warehouse)
+        run(warehouse, delivery.replacing)
 
 
-def run(warehouse: Warehouse, failpoint: str = "") -> None:
+def run(warehouse: Warehouse, replacing: bool = False, failpoint: str = "") -> None:
     """One more run, after which the books balance."""
-    warehouse.run(failpoint=failpoint)
+    warehouse.run(replace=replacing, failpoint=failpoint)
     landed, *placed = warehouse.books()
     assert landed == sum(placed)
 
