@@ -55,7 +55,8 @@ class CommandLine:
         return finish(self.start(*arguments, typed=typed, **settings))
 
     def environment(self, settings: dict[str, str]) -> dict[str, str]:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("WAREHOUSE_", "GOLD_", "LANDING_"))}
+        apart = ("WAREHOUSE_", "GOLD_", "LANDING_", "JAVA_TOOL_OPTIONS")  # Java tells of the last on standard error
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(apart)}
         own = {"WAREHOUSE_HOME": str(self.home), "LANDING_URI": self.landing.as_uri(), "SPARK_MASTER": "local[2]"}
         # parts of a few rows, so that a COPY of a small load has a middle
         parts = "spark.sql.execution.arrow.maxRecordsPerBatch=40"

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 
 
 def demo(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
+    inherited = {name: value for name, value in os.environ.items() if name != "JAVA_TOOL_OPTIONS"}  # Java tells of it
+    environment = inherited | {
         "WAREHOUSE_HOME": str(home),
         "WAREHOUSE_SPARK_OPTIONS": "spark.driver.memory=2g spark.sql.shuffle.partitions=2",
     }

@@ -194,7 +194,10 @@ def test_what_makes_each_session_start_later_is_left_out_of_this_environment_alo
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"\xa2\xf1" + bytes(5000)])
-def test_java_passes_over_an_archive_that_does_not_fit(tmp_path: Path, content: bytes | None) -> None:
+def test_java_passes_over_an_archive_that_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    monkeypatch.delenv("JAVA_TOOL_OPTIONS", raising=False)  # Java tells of it
     archive = tmp_path / "classes.jsa"
     if content is not None:
         archive.write_bytes(content)
