@@ -218,7 +218,7 @@ _ERRORS = """
     select error_id as row_id, transaction_key, batch_id, source_file, raw_record, transaction_id, order_id,
         stock_code, quantity, invoice_date, customer_id, country_id, null::text as problem
     from transactions_error
-    where status = 'OPEN' and reason in
+    where status = 'OPEN' and transaction_key is not null and reason in
     """
 TOUCHED_ERRORS = (
     f"""{_ERRORS} ('UNKNOWN_PRODUCT', 'NO_PRICE', 'AMOUNT_OVERFLOW')
@@ -232,7 +232,7 @@ TOUCHED_ERRORS = (
     )
     """,
 )
-"""By what was last judged: a row that a steward decided on since is judged for that."""
+"""By what was last judged; what a steward decided on since is due anyway, and has no key where it was opened again."""
 
 
 def touches(context: Context, reference: Reference) -> bool:
