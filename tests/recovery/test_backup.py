@@ -387,7 +387,8 @@ def test_the_newest_back_ups_are_kept_and_none_is_ever_half_there(empty, command
 def test_a_server_that_is_killed_stopped_or_lost_is_back_with_the_next_command_and_no_password_shows(empty, own_home):
     """As processes, in a home of their own; what can be read of them meanwhile has no password in it."""
     land_five_days(empty)
-    process = CommandLine(own_home, empty.landing)
+    started = tell_of_programs(own_home.with_name("started"))
+    process = CommandLine(own_home, empty.landing, {"PYTHONPATH": str(started.parent)})
     seen: set[str] = set()
     ends = [watched(process.start("run"), seen)]
     before = sales(own_home)
@@ -416,10 +417,29 @@ def test_a_server_that_is_killed_stopped_or_lost_is_back_with_the_next_command_a
 
     assert [end.code for end in ends] == [0] * len(ends), ends
     assert [end.err for end in (*ends[:5], ends[-1])] == [""] * 6  # the restore says what it does
+    seen.update(started.read_text().splitlines())
     assert all(any(program in line for line in seen) for program in ("java", "pg_dump", "pg_restore"))
     for secret in (password, (own_home / "postgres" / "password").read_text()):
         assert not [line for line in seen if secret in line]
         assert not [end for end in ends if secret in end.out + end.err]
+
+
+def tell_of_programs(folder: Path) -> Path:
+    """A file that gets the arguments of each program which a Python with this file's folder on its path starts.
+
+    Some programs end before they can be seen among all processes.
+    """
+    folder.mkdir()
+    file = folder / "programs"
+    (folder / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "def tell(event, arguments):\n"
+        "    if event == 'subprocess.Popen':\n"
+        f"        with open({str(file)!r}, 'a') as told:\n"
+        "            print(*map(os.fsdecode, arguments[1]), file=told)\n"
+        "sys.addaudithook(tell)\n"
+    )
+    return file
 
 
 def watched(process: "subprocess.Popen[str]", seen: set[str]) -> Said:
