@@ -59,7 +59,7 @@ create table if not exists ops.baseline_due (
 );
 comment on table ops.baseline_due is 'Products whose baseline a verdict has put out of date.';
 comment on column ops.baseline_due.stock_code is 'The product.';
-comment on column ops.baseline_due.since is 'When the first such verdict was given.';
+comment on column ops.baseline_due.since is 'When the last such verdict was given.';
 
 create table if not exists ops.score_feed (
     loaded_at timestamptz not null,
@@ -200,7 +200,8 @@ select
     country_id,
     invoice_date,
     z_score,
-    tier
+    tier,
+    quantity
 from anomalies
 union all
 select
@@ -211,7 +212,8 @@ select
     country_id,
     invoice_date,
     z_score,
-    tier
+    tier,
+    quantity
 from anomalies_archive;
 comment on view ops.all_anomalies is 'Cases, the archived ones too.';
 comment on column ops.all_anomalies.anomaly_id is 'The case.';
@@ -222,6 +224,7 @@ comment on column ops.all_anomalies.country_id is 'The country that it was sold 
 comment on column ops.all_anomalies.invoice_date is 'When it was bought, UTC.';
 comment on column ops.all_anomalies.z_score is 'How far out, in the method''s deviations.';
 comment on column ops.all_anomalies.tier is 'critical, warning or notice.';
+comment on column ops.all_anomalies.quantity is 'Units sold.';
 
 -- Cases as a person reads them, one line each.
 create or replace view anomaly_cases as
@@ -388,7 +391,8 @@ begin
     insert into anomaly_audit (anomaly_id, from_status, to_status, notes)
     values (new.anomaly_id, old.status, new.status, new.investigator_notes);
     if (new.status = 'FALSE_POSITIVE') <> (old.status = 'FALSE_POSITIVE') then
-        insert into ops.baseline_due (stock_code) values (new.stock_code) on conflict do nothing;
+        insert into ops.baseline_due as d (stock_code, since) values (new.stock_code, clock_timestamp())
+        on conflict (stock_code) do update set since = excluded.since;
     end if;
     return null;
 end $$;

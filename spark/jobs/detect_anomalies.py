@@ -52,8 +52,12 @@ def _months(context: Context) -> list[date]:
 
 
 def _refresh_if_due(context: Context, month: date) -> int:
-    """Baselines as of the first instant of a month, where those in force are of an earlier one; how many were made."""
-    begins = datetime.combine(month, time())
+    """Baselines as of the first instant of a month, where those in force are of an earlier one; how many were made.
+
+    Of a sale that is dated after all windows, by a clock that is wrong, what is typical in the newest month is known.
+    """
+    newest = refresh_baselines.newest_end(context)
+    begins = datetime.combine(min(month, newest.date().replace(day=1)) if newest else month, time())
     until, method = refresh_baselines.in_force(context) or (begins, "")
     if until >= begins and method == context.config.anomaly_method.name:
         refreshed = refresh_baselines.refresh_due(context)
@@ -76,6 +80,10 @@ def _waiting(context: Context, month: date) -> str:
             and not exists (
                 select from ops.score_known as k
                 where k.transaction_id = f.transaction_id and k.loaded_at = f.loaded_at
+            )
+            and not exists (
+                select from ops.all_anomalies as a
+                where a.transaction_id = f.transaction_id and a.stock_code = f.stock_code and a.quantity = f.quantity
             )
         """
 

@@ -1,7 +1,7 @@
 """Refresh what is typical of each product, by the sales of the year before."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -12,7 +12,7 @@ from warehouse.ledger import Outcome, counted
 from warehouse.rules.anomalies import BASELINE, PRODUCT
 from warehouse.session import Context
 
-STAGING = "new_baselines"
+STAGING, DUE = "new_baselines", "baselines_due"
 
 
 def run(context: Context, until: datetime | None = None) -> Outcome:
@@ -44,12 +44,16 @@ def _period_end(context: Context, until: datetime | None) -> datetime | None:
 
     A time to come would put off the refreshes that are due at the beginning of each month.
     """
+    newest = newest_end(context)
+    return newest and min(filter(None, (until, newest))).replace(tzinfo=None)
+
+
+def newest_end(context: Context) -> datetime | None:
+    """Where the newest window ends of which Gold has sales (UTC); none ends in the time to come."""
     with context.gold.cursor() as cursor:
-        cursor.execute("select max(batch_id) from ops.landed_files where settled_run is not null")
+        cursor.execute("select max(batch_id) from ops.landed_files where in_gold > 0")
         (newest,) = cursor.fetchone() or (None,)
-    if newest is None:
-        return None
-    return min(filter(None, (until, batch_end(newest)))).replace(tzinfo=None)
+    return newest and min(batch_end(newest), context.clock().astimezone(UTC))
 
 
 def _period_start(context: Context, end: datetime) -> datetime:
@@ -58,14 +62,31 @@ def _period_start(context: Context, end: datetime) -> datetime:
 
 def refresh(context: Context, until: datetime) -> int:
     """All baselines anew, by the sales before `until` (UTC); how many, once the caller commits."""
+    _take_due(context)
     refreshed = _bring(context, until, "true")
     with context.gold.cursor() as cursor:
         cursor.execute(
-            "insert into ops.baseline_refreshes (period_end, method, run_id, computed_at)"
-            " values (%s, %s, %s, clock_timestamp()); delete from ops.baseline_due",
+            f"insert into ops.baseline_refreshes (period_end, method, run_id, computed_at)"
+            f" values (%s, %s, %s, clock_timestamp()); {_DUE_IS_DONE}",
             (until, context.config.anomaly_method.name, context.run_id),
         )
     return refreshed
+
+
+_DUE_IS_DONE = f"""
+delete from ops.baseline_due as d using staging.{DUE} as t where d.stock_code = t.stock_code and d.since = t.since;
+drop table staging.{DUE}
+"""
+
+
+def _take_due(context: Context) -> None:
+    """Note which verdicts there are before any sale is read, for all sessions; what comes later is due once more."""
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            f"drop table if exists staging.{DUE};"
+            f" create unlogged table staging.{DUE} as select d.stock_code, d.since from ops.baseline_due as d"
+        )
+    context.gold.commit()
 
 
 def in_force(context: Context) -> tuple[datetime, str] | None:
@@ -83,9 +104,10 @@ def refresh_due(context: Context) -> int:
         due, now = cursor.fetchone() == (True,), in_force(context)
         if not due or now is None:
             return 0
-        concerned = "f.stock_code in (select d.stock_code from ops.baseline_due as d)"
+        _take_due(context)
+        concerned = f"f.stock_code in (select d.stock_code from staging.{DUE} as d)"
         refreshed = _bring(context, now[0], concerned, (PRODUCT,))
-        cursor.execute("delete from ops.baseline_due")
+        cursor.execute(_DUE_IS_DONE)
     return refreshed
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import statistics
+from datetime import UTC, datetime
 
 import psycopg2
 import pytest
@@ -101,6 +102,61 @@ def test_what_was_flagged_stays_out_of_later_baselines_until_it_is_a_false_posit
     assert shop.query(CURRENT) == before
     versions = "select count(*) from product_baselines where stock_code = 'A'"
     assert shop.query(versions) == [(4,)]
+
+
+def test_a_date_far_ahead_keeps_nobody_from_being_judged(shop):
+    """A sale of which a clock was wrong; a file that was refused; one whose window is yet to come."""
+    ahead = "AHEAD,O,A,2,2101-02-01 10:00:00,C1,GB"
+    shop.land("transactions/transactions_2011-02-01T08.csv", [ahead], TRANSACTIONS)
+    shop.land("transactions/transactions_2101-01-31T08.csv", "nothing,here\n1,2\n")
+    shop.run()
+    assert [row[-1] for row in shop.query(CURRENT)] == ["2011-02-01 00:00:00"]
+    assert shop.job(refresh_baselines.run).line == "1 baseline by sales before 2011-02-01 12:00"
+    sell(shop, "2011-02-28T08", 500)
+    sell(shop, "2011-03-01T08", 400)
+    shop.run()
+    assert [row[0][:10] for row in shop.query(CASES)] == ["2011-02-28", "2011-03-01"]
+    assert [row[-1] for row in shop.query(CURRENT)] == ["2011-03-01 00:00:00"]
+
+    sell(shop, "2101-01-31T08", 2)
+    shop.load()
+    end = refresh_baselines.newest_end(shop.context())
+    assert end is not None and end <= datetime.now(UTC)
+
+
+def test_a_verdict_that_is_given_while_baselines_are_made_counts_in_the_next(shop, monkeypatch):
+    sell(shop, "2011-01-12T08", *HISTORY, code="B")
+    sell(shop, "2011-02-01T08", 500)
+    sell(shop, "2011-02-01T12", 500, code="B")
+    shop.run()
+    (of_a,), (of_b,) = shop.query("select anomaly_id from anomalies order by stock_code")
+    stage, reviews = refresh_baselines.gold.stage, []
+
+    def meanwhile(*arguments):
+        """A verdict once the sales are read."""
+        rows = stage(*arguments)
+        if reviews:
+            review(shop, *reviews.pop())
+        return rows
+
+    monkeypatch.setattr(refresh_baselines.gold, "stage", meanwhile)
+    orders = "select stock_code, order_count from product_baselines where is_current order by 1"
+    review(shop, of_a, "FALSE_POSITIVE", "wholesale")
+    reviews.append((of_b, "FALSE_POSITIVE", "wholesale"))
+    shop.job(refresh_baselines.run)
+    assert shop.query(orders) == [("A", 25), ("B", 32)]
+    reviews.append((of_a, "REVIEWED", "or not"))
+    shop.job(detect_anomalies.run)
+    assert shop.query(orders) == [("A", 25), ("B", 33)]
+    shop.job(detect_anomalies.run)
+    assert shop.query(orders) == [("A", 24), ("B", 33)] and shop.query("select from ops.baseline_due") == []
+
+
+def test_a_sale_that_went_and_came_back_is_no_second_case(shop):
+    for lines in ((3, 500), (3,), (3, 500), (3, 600)):
+        sell(shop, "2011-02-01T08", *lines)
+        shop.run(replace=True)
+    assert shop.query("select quantity from anomalies order by anomaly_id") == [(500,), (600,)]
 
 
 def test_a_sale_is_scored_once_whatever_becomes_of_its_price(shop):
