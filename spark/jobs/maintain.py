@@ -1,7 +1,7 @@
 """Keep the lake small: compact files, expire snapshots that no job has yet to read from; archive resolved cases."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pyspark.sql import functions as F
 
@@ -10,8 +10,8 @@ from warehouse.ledger import Outcome, counted
 from warehouse.session import CATALOG, Context
 
 FOLLOWERS = {
-    "products": ("gold.products", "star.products"),
-    "countries": ("gold.countries", "star.countries"),
+    "products": ("dimension.products", "gold.products", "star.products"),
+    "countries": ("dimension.countries", "gold.countries", "star.countries"),
     "transactions_raw": ("landing.transactions",),
     "products_raw": ("landing.products",),
     "countries_raw": ("landing.countries",),
@@ -74,22 +74,23 @@ def _compact(context: Context, table: str, followers: Sequence[str]) -> int:
 
 
 def _expire(context: Context, table: str, followers: Sequence[str]) -> int:
-    """Expire snapshots beyond the time that is kept, but none from which a job has yet to go on."""
-    before = _kept_from(context)
+    """Expire snapshots that were in force before the time that is kept, but none from which a job has yet to go on."""
     marks = [mark for name in followers if (mark := ledger.watermark(context.gold, name)) is not None]
-    if marks:
-        needed = (
-            context.spark.read.table(f"{CATALOG}.{table}.snapshots")
-            .where(F.col("snapshot_id").isin(marks))
-            .agg(F.min(F.unix_millis("committed_at")))
-            .head()
+    committed = F.unix_micros("committed_at")
+    kept = int(_kept_from(context).timestamp() * 1_000_000)
+    needed = (
+        context.spark.read.table(f"{CATALOG}.{table}.snapshots")
+        .agg(
+            F.max(F.when(committed <= kept, committed)).alias("in_force"),  # when that time begins
+            F.min(F.when(F.col("snapshot_id").isin(marks), committed)).alias("followed"),
         )
-        if needed is not None and needed[0] is not None:
-            before = min(before, datetime.fromtimestamp(needed[0] / 1000, UTC))
+        .head()
+    )
+    before = min(at for at in (kept, *(needed or ())) if at is not None)
     lake.forget_lost_snapshots(context.spark, table)
     row = context.spark.sql(
         f"call {CATALOG}.system.expire_snapshots(table => '{table}',"
-        f" older_than => timestamp '{before:%Y-%m-%d %H:%M:%S.%f}', retain_last => 1)"
+        f" older_than => timestamp_micros({before}), retain_last => 1)"
     ).head()
     return int(row["deleted_data_files_count"]) if row else 0
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,12 @@ def load_three_of_five_days(warehouse: Warehouse) -> None:
 def go_on_after_a_back_up(warehouse: Warehouse) -> None:
     load_three_of_five_days(warehouse)
     warehouse.job(backup_job.run)
+    warehouse.run()
+    # a price that stays for one more snapshot, and changes in the next
+    newest = max((warehouse.landing / "products").iterdir()).read_text()
+    warehouse.land("products/products_2011-02-01.csv", newest)
+    warehouse.run()
+    warehouse.land("products/products_2011-02-02.csv", re.sub(r"\d\.\d\d", "7.77", newest))
     warehouse.run()
 
 
@@ -256,6 +262,19 @@ def test_maintenance_goes_on_after_a_restore_over_what_it_had_expired(shop, comm
     shop.job(maintain.run, keep_snapshots_days=0)
     assert {shop.lake(f"select count(*) from lake.{table}.snapshots")[0][0] for table in TABLES} == {1}
     shop.run()
+    assert_same_state(shop.state(), before)
+
+
+def test_maintenance_keeps_what_a_back_up_needs_of_a_table_that_had_not_changed_for_long(shop, command):
+    """Its snapshot was made before the time that is kept, and was in force when that begins."""
+    assert command("backup").code == 0
+    made, before = datetime.now(UTC), shop.state()
+    shop.run()
+    context = shop.context()
+    context.clock = lambda: made + timedelta(days=context.config.keep_snapshots_days)
+    maintain.run(context)
+    context.close()
+    assert restore(command, "latest").code == 0
     assert_same_state(shop.state(), before)
 
 
