@@ -45,6 +45,7 @@ def run(context: Context) -> Outcome:
             result = _send(context, mail_id)
             sent += result.problem == ""
             delayed += [result.problem] if result.problem else []
+        _note_told(context)
         outcome.numbers |= {"sent": sent, "delayed": len(delayed)}
         outcome.delayed = len(delayed)
         if sent or delayed:
@@ -131,10 +132,21 @@ def _note(context: Context, mail_id: int, result: Result) -> None:
             " sent_at = case when %s = '' then now() end where mail_id = %s",
             (result.problem, result.problem, mail_id),
         )
-        if result.reached:
-            cursor.execute(
-                "update anomalies set alerted_at = now() where mail_id = %s and alerted_at is null", (mail_id,)
-            )
+
+
+def _note_told(context: Context) -> None:
+    """Note at the cases whose mail has reached somebody when it did, also those of a run that was cut short.
+
+    Apart from the mails: a case that a steward is just at must not undo what is known of them.
+    """
+    with context.gold.cursor() as cursor:
+        cursor.execute(
+            """
+            update anomalies as a set alerted_at = d.accepted_at
+            from (select mail_id, min(accepted_at) as accepted_at from ops.deliveries group by mail_id) as d
+            where a.mail_id = d.mail_id and a.alerted_at is null
+            """
+        )
 
 
 def _try(context: Context, mail_id: int) -> Result:

@@ -2,7 +2,10 @@
 
 import email
 import re
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +18,7 @@ from mail_server import PASSWORD, USER, MailServer, hang_up
 from test_cases import HISTORY, land_masters, review, sell
 
 from jobs import maintain, send_alerts
-from warehouse import monitor
+from warehouse import alerts, monitor
 from warehouse.ledger import Outcome
 from warehouse.session import SimulatedCrash
 
@@ -199,6 +202,28 @@ def test_a_run_that_dies_when_the_mail_is_taken_sends_the_same_mail_again(shop: 
     send(shop)
     first, second = server.taken
     assert first["Message-ID"] == second["Message-ID"], "what reads the mails shows one"
+
+
+def test_a_case_that_a_steward_is_at_does_not_undo_what_is_known_of_a_mail(shop: Warehouse, server: MailServer) -> None:
+    tell(shop, 500)
+    with closing(shop.context().connect()) as steward, ThreadPoolExecutor() as other:
+        steward.cursor().execute("select from anomalies for update")
+        sending = other.submit(send, shop)
+        until = time.monotonic() + 60
+        while not (sent := shop.query("select from ops.outbox where sent_at is not null")) and time.monotonic() < until:
+            time.sleep(0.05)
+        steward.rollback()
+        assert sending.result().line == "1 mail sent"
+    assert len(sent) == len(server.taken) == 1
+    assert shop.query("select count(*) from anomalies where alerted_at is null") == [(0,)]
+
+
+def test_what_is_in_the_data_begins_no_line_of_its_own(shop: Warehouse) -> None:
+    at = datetime(2011, 1, 1, tzinfo=UTC)
+    case = alerts.Case(1, "O1", "C1\nOrder 99", "GB", at, 5, "Mug", "critical", 9.0, "far out")
+    mail = alerts.alert(shop.config.mail, 1, at, [case])
+    plain = mail.get_body(("plain",))
+    assert plain is not None and "Order O1, customer C1 Order 99, GB" in plain.get_content()
 
 
 def test_a_server_whose_certificate_nobody_trusts_gets_no_password(shop: Warehouse, server: MailServer) -> None:
