@@ -85,7 +85,7 @@ with own as materialized (
         e.quantity,
         'being verified' as status
     from (
-        select distinct on (coalesce(o.transaction_key, o.error_id::text))
+        select distinct on (coalesce(o.transaction_key, btrim(o.transaction_id), o.error_id::text))
             o.customer_key,
             o.order_id,
             coalesce(o.transaction_key, o.transaction_id) as transaction_id,
@@ -104,10 +104,10 @@ with own as materialized (
             and not exists (
                 select from fact_transactions as f
                 where
-                    f.transaction_id = o.transaction_key
+                    f.transaction_id = coalesce(o.transaction_key, btrim(o.transaction_id))
                     and f.customer_id = nullif(current_setting('app.customer_id', true), '')
             )
-        order by coalesce(o.transaction_key, o.error_id::text), o.batch_id, o.error_id
+        order by coalesce(o.transaction_key, btrim(o.transaction_id), o.error_id::text), o.batch_id, o.error_id
     ) as e
 )
 
