@@ -275,6 +275,7 @@ def _embedded_settings(config: Config, quick: bool) -> dict[str, str]:
     catalog = f"spark.sql.catalog.{CATALOG}"
     log4j = PROJECT / "spark" / "conf" / "log4j2.properties"
     options = [f"-Dlog4j2.configurationFile={log4j.as_uri()}", "-XX:+UseSerialGC", "-XX:-UsePerfData"]
+    options += ["-Duser.timezone=UTC"]  # in which Postgres' driver reads and writes times, wherever the machine stands
     options += ["-XX:MetaspaceSize=256m"]  # else a start outgrows it often, and each time all is collected
     options += java.archive_options(java.class_archive())
     return {
