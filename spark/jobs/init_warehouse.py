@@ -9,18 +9,19 @@ from pyspark.errors import PySparkException
 
 from warehouse import embedded, gold, lake, ledger, monitor
 from warehouse.ledger import Outcome, counted
-from warehouse.session import CATALOG_DATABASE, Context
+from warehouse.session import CATALOG, CATALOG_DATABASE, Context
 
 
 def run(context: Context, reset: bool = False) -> Outcome:
     gold.create_databases(context)
-    if reset:
-        lake.drop(context.spark)
-        gold.drop(context)
-    gold.create(context)
-    found = lake.create(context.spark)
     for source in context.config.sources:
         lake.make_folder(context.spark, f"{context.config.landing_uri}/{source}")
+    if reset:
+        context.spark.sql(f"show namespaces in {CATALOG}").collect()  # nothing is dropped where the catalog is away
+        gold.drop(context)  # first: cut short after it, the next `init` makes Gold of the lake anew
+        lake.drop(context.spark)
+    gold.create(context)
+    found = lake.create(context.spark)
     ledger.move_watermark(context.gold, "init", fingerprint())
     monitor.follow_rules(context)
     line = "dropped and created" if reset else "created or upgraded"

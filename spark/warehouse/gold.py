@@ -68,6 +68,7 @@ def create_databases(context: Context) -> None:
     with closing(context.connect(admin=True, database="postgres")) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
+            cursor.execute("select pg_advisory_lock(hashtext('warehouse'), hashtext('databases'))")
             for name in wanted:
                 cursor.execute("select from pg_database where datname = %s", (name,))
                 if cursor.fetchone() is None:
