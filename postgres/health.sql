@@ -44,10 +44,7 @@ backlog as (
         'transaction files to settle' as waiting_for,
         count(*) as waiting,
         min(l.at) as waiting_since
-    from ops.landed_files as l
-    where
-        l.batch_id is not null
-        and (l.status = 'LOADED' and l.settled_run is null or l.reason = 'REPLACED' and l.settled_run is not null)
+    from ops.unsettled_files as l
     union all
     select
         'ingest ' || m.source as job,

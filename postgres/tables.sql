@@ -217,8 +217,19 @@ create table if not exists ops.landed_files (
     at timestamptz not null default now(),
     modified_at timestamptz,
     settled_run text,
+    in_gold bigint not null default 0,
     primary key (path, sha256)
 );
+do $$
+begin
+    if not exists (
+        select from pg_attribute as a where a.attrelid = 'ops.landed_files'::regclass and a.attname = 'in_gold'
+    ) then
+        alter table ops.landed_files add column in_gold bigint not null default 0;
+        update ops.landed_files set in_gold = rows
+        where batch_id is not null and settled_run is not null and (status = 'LOADED' or reason = 'REPLACED');
+    end if;
+end $$;
 create index if not exists landed_files_unsettled on ops.landed_files (path)
 where settled_run is null and status = 'LOADED';
 create index if not exists landed_files_batch on ops.landed_files (batch_id);
@@ -235,7 +246,35 @@ comment on column ops.landed_files.at is 'When this was recorded.';
 comment on column ops.landed_files.modified_at is
 'The file''s own time stamp; with the size it tells an unchanged file.';
 comment on column ops.landed_files.settled_run is
-'The run that brought it into Gold (transactions) or the dimension (masters).';
+'The run that brought it into Gold (transactions) or the dimension (masters), or that refused it.';
+comment on column ops.landed_files.in_gold is
+'Transactions: its rows in the books of Gold, which follow `rows` while it is LOADED, and go once it is not.';
+
+create or replace view ops.unsettled_files as
+select
+    l.path,
+    l.sha256,
+    l.batch_id,
+    n.rows,
+    l.in_gold,
+    l.at
+from ops.landed_files as l
+cross join lateral (select case when l.status = 'LOADED' then coalesce(l.rows, 0) else 0 end as rows) as n
+where
+    l.batch_id is not null
+    and (
+        n.rows <> l.in_gold
+        or l.status = 'LOADED' and l.settled_run is null
+        or l.reason = 'REPLACED' and l.settled_run is not null
+    );
+comment on view ops.unsettled_files is
+'Transaction files that have yet to come into the books of Gold, or to go; of a copy, which has no rows, the name alone.';
+comment on column ops.unsettled_files.path is 'The file, relative to the landing zone.';
+comment on column ops.unsettled_files.sha256 is 'Of its bytes.';
+comment on column ops.unsettled_files.batch_id is 'Start of its 4-hour window (YYYY-MM-DDTHH).';
+comment on column ops.unsettled_files.rows is 'Its rows that are in force: none of a file that was replaced or refused.';
+comment on column ops.unsettled_files.in_gold is 'Its rows in the books of Gold.';
+comment on column ops.unsettled_files.at is 'When this was recorded.';
 
 create table if not exists ops.duplicates (
     row_id bigint primary key,

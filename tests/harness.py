@@ -191,8 +191,12 @@ class Warehouse:
     def load(self, until: str | None = None, replace: bool = False, failpoint: str = "") -> list[Outcome]:
         """`warehouse run` as far as Gold, for tests of what the star and the alerts only follow."""
         scope = Scope(datetime.fromisoformat(until).replace(tzinfo=UTC) if until else None)
-        ingests = [self.job(ingest.run, scope, replace, failpoint=failpoint) for ingest in INGEST.values()]
+        ingests = self.ingest(scope, replace, failpoint)
         return [*ingests, self.job(postgres_load_fact.run, scope, failpoint=failpoint)]
+
+    def ingest(self, scope: Scope | None = None, replace: bool = False, failpoint: str = "") -> list[Outcome]:
+        """`warehouse ingest` of each source."""
+        return [self.job(ingest.run, scope or Scope(), replace, failpoint=failpoint) for ingest in INGEST.values()]
 
     def job(self, run: Any, *arguments: Any, failpoint: str = "", **changes: Any) -> Outcome:
         """One job's `run` function, with a context of its own."""

@@ -18,10 +18,10 @@ def run(context: Context, scope: landing.Scope, replacing: bool = False) -> Outc
     source = context.config.sources["countries"]
     with ledger.job(context, "ingest countries") as outcome:
         landing.load(context, source, scope, replacing, outcome, partial(landing.typed, source=source))
-        dates, late = landing.unsettled_dates(context.gold, source)
+        dates, every = landing.unsettled_dates(context, source)
         if dates:
-            changed, refused = _derive(context, source, dates, late)
-            landing.settle_snapshots(context.gold, source, context.run_id)
+            changed, refused = _derive(context, source, dates, every)
+            landing.settle_snapshots(context, source)
             outcome.numbers |= {"countries_changed": changed, "values_not_applied": refused}
             outcome.line += f"; {ledger.counted(changed, 'country', 'countries')} new"
             if refused:
@@ -35,14 +35,14 @@ def pending(context: Context, scope: landing.Scope, replacing: bool = False) -> 
     return landing.would_load(context, context.config.sources["countries"], scope, replacing)
 
 
-def _derive(context: Context, source: Source, dates: list[date], late: bool) -> tuple[int, int]:
-    """Bring the countries up to date with the snapshots of `dates`: (changed, values not applied)."""
+def _derive(context: Context, source: Source, dates: list[date], every: bool) -> tuple[int, int]:
+    """Bring the countries up to date with the snapshots of `dates`, or of `every` one: (changed, not applied)."""
     spark = context.spark
     values = source.scd["type_0"]
     columns = [F.col("country_id"), *[F.col(c) for c in values], F.col("snapshot_date").alias("first_seen")]
     existing = lake.read(spark, COUNTRIES)
     new = lake.read(spark, RAW).where(F.col("snapshot_date").isin(dates)).select(*columns)
-    known = lake.read(spark, RAW).select(*columns) if late else existing.unionByName(new)
+    known = lake.read(spark, RAW).select(*columns) if every else existing.unionByName(new)
     after = scd.first_values(known, "country_id", "first_seen").persist()
     first, other = F.struct(*[f"f.{c}" for c in values]), F.struct(*[f"n.{c}" for c in values])
     try:

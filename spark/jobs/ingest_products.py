@@ -20,10 +20,10 @@ def run(context: Context, scope: landing.Scope, replacing: bool = False) -> Outc
     source = context.config.sources["products"]
     with ledger.job(context, "ingest products") as outcome:
         landing.load(context, source, scope, replacing, outcome, partial(landing.typed, source=source))
-        dates, late = landing.unsettled_dates(context.gold, source)
+        dates, every = landing.unsettled_dates(context, source)
         if dates:
-            changed = _derive(context, source, dates, late)
-            landing.settle_snapshots(context.gold, source, context.run_id)
+            changed = _derive(context, source, dates, every)
+            landing.settle_snapshots(context, source)
             outcome.numbers["versions_changed"] = changed
             outcome.line += f"; {ledger.counted(changed, 'version')} changed"
     return outcome
@@ -33,15 +33,15 @@ def pending(context: Context, scope: landing.Scope, replacing: bool = False) -> 
     return landing.would_load(context, context.config.sources["products"], scope, replacing)
 
 
-def _derive(context: Context, source: Source, dates: list[date], late: bool) -> int:
+def _derive(context: Context, source: Source, dates: list[date], every: bool) -> int:
     """Bring the versions up to date with the snapshots of `dates`; versions changed.
 
-    In order, the open versions and the new snapshots say all. Where one is late, all snapshots do.
+    The open versions and the new snapshots say all, or it takes `every` snapshot there is.
     """
     spark = context.spark
     existing = lake.read(spark, VERSIONS)
     snapshots = lake.read(spark, RAW)
-    if not late:
+    if not every:
         existing = existing.where("is_current")
         opened = existing.withColumnRenamed("effective_date", "snapshot_date")
         snapshots = snapshots.where(F.col("snapshot_date").isin(dates)).unionByName(opened, allowMissingColumns=True)

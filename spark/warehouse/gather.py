@@ -36,14 +36,14 @@ PRODUCTS, COUNTRIES = f"{lake.BRONZE}.products", f"{lake.BRONZE}.countries"
 class Window:
     """Contents of transaction files that this run settles, and what it takes back.
 
-    `contents` (window, sha256) are new; `entries` (path, sha256) are their lines in the record.
+    `contents` (window, sha256) are new; `entries` (path, sha256, rows in Bronze) are their lines in the record.
     `redecided`: windows that are decided anew as a whole, because a file was replaced or got a lesser
     name. `landed`: by how many rows Bronze grew since the last settle.
     """
 
     contents: frozenset[tuple[str, str]]
     redecided: tuple[str, ...]
-    entries: tuple[tuple[str, str], ...]
+    entries: tuple[tuple[str, str, int], ...]
     landed: int
 
     @property
@@ -52,21 +52,19 @@ class Window:
 
 
 def unsettled(gold_connection: Connection, scope: Scope) -> Window:
-    """The files that Gold has yet to settle, within the scope."""
+    """The files that Gold has yet to settle, within the scope; those of windows that lost rows in any.
+
+    Where Bronze has lost rows that Gold still has, no transaction_id of theirs can be decided without.
+    """
     with gold_connection.cursor() as cursor:
-        cursor.execute(
-            """
-            select l.path, l.sha256, l.batch_id, l.rows, l.status = 'LOADED' as loaded
-            from ops.landed_files as l
-            where l.batch_id is not null
-            and (l.status = 'LOADED' and l.settled_run is null or l.reason = 'REPLACED' and l.settled_run is not null)
-            """
-        )
-        files = [file for file in cursor if scope.takes_window(file[2])]
-    new = [(batch, sha256) for _, sha256, batch, rows, loaded in files if loaded and rows]
-    anew = {batch for _, _, batch, rows, loaded in files if not (loaded and rows)}
-    landed = sum(rows if loaded else -rows for _, _, _, rows, loaded in files)
-    entries = tuple((path, sha256) for path, sha256, *_ in files)
+        cursor.execute("select path, sha256, batch_id, rows, in_gold from ops.unsettled_files")
+        found = cursor.fetchall()
+    losing = {batch for _, _, batch, rows, in_gold in found if rows < in_gold}
+    files = [file for file in found if file[2] in losing or scope.takes_window(file[2])]
+    new = [(batch, sha256) for _, sha256, batch, rows, in_gold in files if rows and not in_gold]
+    anew = {batch for _, _, batch, rows, in_gold in files if not rows or in_gold}
+    landed = sum(rows - in_gold for _, _, _, rows, in_gold in files)
+    entries = tuple((path, sha256, rows) for path, sha256, _, rows, _ in files)
     return Window(frozenset(new), tuple(sorted(anew)), entries, landed)
 
 
@@ -76,9 +74,11 @@ def mark_settled(gold_connection: Connection, window: Window, run_id: str) -> No
         with gold_connection.cursor() as cursor:
             execute_values(
                 cursor,
-                "update ops.landed_files as l set settled_run = case when l.status = 'LOADED' then n.run_id end"
-                " from (values %s) as n (path, sha256, run_id) where l.path = n.path and l.sha256 = n.sha256",
-                [(path, sha256, run_id) for path, sha256 in window.entries],
+                "update ops.landed_files as l set in_gold = n.rows,"
+                " settled_run = case when l.status = 'LOADED' then n.run_id"
+                " when l.reason is distinct from 'REPLACED' then l.settled_run end"
+                " from (values %s) as n (path, sha256, rows, run_id) where l.path = n.path and l.sha256 = n.sha256",
+                [(*entry, run_id) for entry in window.entries],
             )
 
 
@@ -141,9 +141,9 @@ def _bronze(context: Context, batches: Sequence[str], wanted: Callable[[tuple[st
     with context.gold.cursor() as cursor:
         cursor.execute(
             """
-            select batch_id, sha256, min(path) as path, bool_or(settled_run is not null and rows > 0) as settled
-            from ops.landed_files where status = 'LOADED' and batch_id = any(%s)
-            group by batch_id, sha256
+            select batch_id, sha256, min(path) filter (where status = 'LOADED') as path, sum(in_gold) > 0 as settled
+            from ops.landed_files where batch_id = any(%s)
+            group by batch_id, sha256 having bool_or(status = 'LOADED')
             """,
             (list(batches),),
         )
@@ -259,27 +259,52 @@ def _stage_changes(context: Context, reference: Reference) -> int:
 
     Versions whose key and price stay as they were (new stock, an end date that moved because of a
     neighbour) are not among them. Of the countries only those that are gone touch facts: no fact has
-    one that just came.
+    one that just came. Where the snapshot that Gold followed is gone, so is what went since: then all counts as
+    touched that Gold has.
     """
-    forever = F.lit("9999-12-31").cast("date")
     changed = 0
-    if reference.products[0] != reference.products[1] and reference.products[1] is not None:
+    followed, now = reference.products
+    if followed != now and now is not None:
+        if not lake.has_snapshot(context.spark, PRODUCTS, followed):
+            changed += _stage_all(context, _ALL_PRODUCTS)
+        ends = F.when(F.bool_or(F.isnull("end_date")), "infinity").otherwise(F.max("end_date").cast("string"))
         ranges = (
-            lake.changes(context.spark, PRODUCTS, reference.products[0], reference.products[1])
+            lake.changes(context.spark, PRODUCTS, followed, now)
             .groupBy("stock_code", F.col("effective_date").alias("from_date"), "unit_price")
-            .agg(F.sum("_weight").alias("weight"), F.max(F.coalesce("end_date", forever)).alias("to_date"))
+            .agg(F.sum("_weight").alias("weight"), ends.alias("to_date"))
             .where("weight <> 0")
         )
         changed += gold.copy(context, ranges, "touched_ranges", ("stock_code", "from_date", "to_date"))
-    if reference.countries[0] != reference.countries[1] and reference.countries[1] is not None:
+    followed, now = reference.countries
+    if followed != now and now is not None:
+        if not lake.has_snapshot(context.spark, COUNTRIES, followed):
+            changed += _stage_all(context, _ALL_COUNTRIES)
         countries = (
-            lake.changes(context.spark, COUNTRIES, reference.countries[0], reference.countries[1])
+            lake.changes(context.spark, COUNTRIES, followed, now)
             .groupBy("country_id")
             .agg((F.sum("_weight") < 0).alias("gone"), F.sum("_weight").alias("weight"))
             .where("weight <> 0")
         )
         changed += gold.copy(context, countries, "touched_countries", ("country_id", "gone"))
     return changed
+
+
+_ALL_PRODUCTS = """
+insert into staging.touched_ranges (stock_code, from_date, to_date)
+select stock_code, '-infinity', 'infinity' from fact_transactions group by stock_code
+"""
+_ALL_COUNTRIES = """
+insert into staging.touched_countries (country_id, gone)
+select country_id, true from fact_transactions group by country_id
+"""
+
+
+def _stage_all(context: Context, statement: str) -> int:
+    with context.gold.cursor() as cursor:
+        cursor.execute(statement)
+        rows = cursor.rowcount
+    context.gold.commit()
+    return rows
 
 
 def touched_facts(context: Context) -> DataFrame:

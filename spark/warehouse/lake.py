@@ -26,6 +26,8 @@ SCRIPT = PROJECT / "hive" / "init_hive.sql"
 # up to this size, in bytes, a merge writes a table anew sooner than it finds which of its files hold a match
 SMALL = 2**20
 SEARCH = "spark.sql.optimizer.runtime.rowLevelOperationGroupFilter.enabled"
+# what Spark's parser makes of a statement that changes something, and does not call a command
+WRITES = ("InsertIntoStatement", "InsertIntoDir", "Call", "UnresolvedExecuteImmediate")
 
 
 def create(spark: SparkSession) -> list[str]:
@@ -225,7 +227,7 @@ def changes(spark: SparkSession, table: str, since: int | None, until: int) -> D
     """The rows that came (`_weight` 1) and went (-1) between two snapshots.
 
     A row that was only rewritten comes and goes. Where `since` is None or can no longer be read, every
-    row has come: whoever follows the table starts anew.
+    row has come; what went is not known then.
     """
     if not has_snapshot(spark, table, since):
         return read(spark, table, until).withColumn("_weight", F.lit(1))
@@ -236,6 +238,20 @@ def changes(spark: SparkSession, table: str, since: int | None, until: int) -> D
     )
     columns = [c for c in feed.columns if c not in ("_change_type", "_change_ordinal", "_commit_snapshot_id")]
     return feed.select(*columns, F.when(F.col("_change_type") == "INSERT", 1).otherwise(-1).alias("_weight"))
+
+
+def is_query(spark: SparkSession, statement: str) -> bool:
+    """Whether a statement only reads. Raises PySpark's ParseException."""
+    command = java_class(spark, "java.lang.Class").forName("org.apache.spark.sql.catalyst.plans.logical.Command")
+    plans = [spark._jsparkSession.sessionState().sqlParser().parsePlan(statement)]
+    if plans[0].getClass().getSimpleName().startswith(("Show", "Describe", "Explain")):
+        return True
+    while plans:
+        plan = plans.pop()
+        if command.isInstance(plan) or plan.getClass().getSimpleName() in WRITES:
+            return False
+        plans += [plan.children().apply(i) for i in range(plan.children().size())]
+    return True
 
 
 def append(rows: DataFrame, table: str) -> None:

@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection
@@ -129,11 +133,29 @@ def listing(context: Context, source: Source) -> list[LandingFile]:
         elif size > context.config.file_bytes:
             file = replace(file, status="REJECTED", reason=f"TOO_LARGE: over {context.config.file_bytes} bytes")
         found.append(file)
+    if urlsplit(context.config.landing_uri).scheme == "file":
+        found += _unreadable_names(source, folder.toUri().getPath())
     return sorted(found, key=lambda file: (file.slot, file.path))
+
+
+def _unreadable_names(source: Source, folder: str) -> Iterator[LandingFile]:
+    """What Java passes over in a folder without a word."""
+    for path in Path(folder).iterdir() if Path(folder).is_dir() else ():
+        raw = os.fsencode(path.name)
+        name = raw.decode(errors="backslashreplace")
+        if name == raw.decode(errors="replace") or name.startswith((".", "_")) or name.endswith(".tmp"):
+            continue
+        with suppress(OSError):  # it has gone
+            found = path.stat()
+            at = datetime.fromtimestamp(found.st_mtime_ns // 1_000_000 / 1000, UTC)
+            file = LandingFile(f"{source.name}/{name}", "", found.st_size, at)
+            yield replace(file, status="REJECTED", reason="BAD_NAME: not UTF-8")
 
 
 def _named(source: Source, file: LandingFile, name: str) -> LandingFile:
     """Read window or date from a file's name, as the contract spells it."""
+    if ":" in name:
+        return replace(file, status="REJECTED", reason="BAD_NAME: Hadoop cannot read a name with a colon")
     if source.window_hours:
         match = re.fullmatch(r"transactions_(\d{4}-\d{2}-\d{2})T(\d{2}).*\.csv(\.gz)?", name, re.ASCII)
         if match and _is_date(match[1]) and int(match[2]) in source.window_hours:
@@ -143,7 +165,7 @@ def _named(source: Source, file: LandingFile, name: str) -> LandingFile:
         match = re.fullmatch(source.name + r"_(\d{4}-\d{2}-\d{2})\.csv(\.gz)?", name, re.ASCII)
         if match and _is_date(match[1]) and 1900 <= int(match[1][:4]) < 2200:  # a slip would be in force for ages
             return replace(file, snapshot_date=date.fromisoformat(match[1]))
-        wanted = f"{source.name}_YYYY-MM-DD.csv[.gz]"
+        wanted = f"{source.name}_YYYY-MM-DD.csv[.gz], of the years 1900 to 2199"
     return replace(file, status="REJECTED", reason=f"BAD_NAME: not {wanted}")
 
 
@@ -156,16 +178,23 @@ def _is_date(text: str) -> bool:
 
 
 def pending(context: Context, source: Source, scope: Scope, replacing: bool) -> list[LandingFile]:
-    """The files of a source that no run has seen as they are now."""
+    """The files of a source that no run has seen as they are now.
+
+    What was replaced counts as not seen: where it is put back, with its old time stamp even, it is another file again.
+    """
+    limit = f"TOO_LARGE: over {context.config.file_bytes} "
+
+    def again(reason: str) -> bool:
+        too_large = reason.startswith("TOO_LARGE") and not reason.startswith(limit)
+        return too_large or reason == "REPLACED" or (replacing and reason == "CHANGED_FILE")
+
     with context.gold.cursor() as cursor:
         cursor.execute(
-            "select path, size, modified_at, status, reason from ops.landed_files where path like %s",
+            "select path, size, modified_at, reason from ops.landed_files where path like %s",
             (f"{source.name}/%",),
         )
         seen: set[tuple[str, int, datetime | None]] = {
-            (path, size, modified)
-            for path, size, modified, status, reason in cursor
-            if not (replacing and reason == "CHANGED_FILE")
+            (path, size, modified) for path, size, modified, reason in cursor if not again(reason or "")
         }
     return [
         file
@@ -180,7 +209,7 @@ def would_load(context: Context, source: Source, scope: Scope, replacing: bool) 
     slots = [file.slot for file in files if file.slot]
     refused = sum(file.status == "REJECTED" for file in files)
     size = sum(file.size for file in files)
-    snapshots, _ = unsettled_dates(context.gold, source) if source.key else ([], False)
+    snapshots, _ = unsettled_dates(context, source) if source.key else ([], False)
     told = []
     if files:
         within = [_size(size), *([span(slots)] if slots else [])]
@@ -277,13 +306,8 @@ def _parse_file(
         )
 
 
-class _Content(NamedTuple):
-    sha256: str
-    brings_rows: bool
-
-
-Loaded = dict[str, dict[str, _Content]]
-"""What is in force: window or date → path → content."""
+Loaded = dict[str, dict[str, str]]
+"""What is in force: window or date → path → sha256."""
 
 
 def judge(
@@ -301,7 +325,7 @@ def judge(
     for file in read:
         file = _against_loaded(file, loaded, replacing)
         if file.status == "LOADED" and file.brings_rows:
-            loaded.setdefault(file.slot, {})[file.path] = _Content(file.sha256, True)
+            loaded.setdefault(file.slot, {})[file.path] = file.sha256
         judged.append(replace(file, replaces=file.path in replaced))
     return judged
 
@@ -318,20 +342,16 @@ def _with_verdict(file: LandingFile, sha256: str, text: str) -> LandingFile:
 
 
 def _take_out_replaced(files: Sequence[LandingFile], loaded: Loaded) -> set[str]:
-    """Drop from `loaded` what replacements put out of force, and its copies; the paths replaced.
+    """Drop from `loaded` what replacements put out of force; the paths replaced.
 
     Done before any file is judged: none may pass for a copy of contents that are about to go.
     """
     replaced = set()
     for file in files:
         here = loaded.get(file.slot, {})
-        if file.path not in here or here[file.path].sha256 == file.sha256 or file.reason:
-            continue
-        old = here.pop(file.path)
-        replaced.add(file.path)
-        if old.brings_rows:
-            for copy in [path for path, content in here.items() if content.sha256 == old.sha256]:
-                del here[copy]
+        if file.path in here and here[file.path] != file.sha256 and not file.reason:
+            del here[file.path]
+            replaced.add(file.path)
     return replaced
 
 
@@ -339,25 +359,25 @@ def _loaded(gold: Connection, sources: Sequence[str]) -> Loaded:
     loaded: Loaded = {}
     with gold.cursor() as cursor:
         cursor.execute(
-            "select coalesce(batch_id, snapshot_date::text), path, sha256, rows > 0 from ops.landed_files"
+            "select coalesce(batch_id, snapshot_date::text), path, sha256 from ops.landed_files"
             " where status = 'LOADED' and split_part(path, '/', 1) = any(%s)",
             (list(sources),),
         )
-        for slot, path, *content in cursor:
-            loaded.setdefault(slot, {})[path] = _Content(*content)
+        for slot, path, sha256 in cursor:
+            loaded.setdefault(slot, {})[path] = sha256
     return loaded
 
 
 def _against_loaded(file: LandingFile, loaded: Loaded, replacing: bool) -> LandingFile:
     here = loaded.get(file.slot, {})
     refused = replace(file, status="REJECTED", rows=0, brings_rows=False)
-    if file.path in here and here[file.path].sha256 == file.sha256:
+    if here.get(file.path) == file.sha256:
         return replace(file, brings_rows=False, rows=-1)  # the same file again: as recorded
     if file.path in here and not replacing:
         return replace(refused, reason="CHANGED_FILE")
     if file.reason:
         return refused
-    twin = next((path for path, content in sorted(here.items()) if content.sha256 == file.sha256), None)
+    twin = next((path for path, sha256 in sorted(here.items()) if sha256 == file.sha256), None)
     if twin:
         return replace(file, brings_rows=False, rows=0, reason=f"the same bytes as {twin}")
     if here and file.snapshot_date:
@@ -400,7 +420,6 @@ def record(gold: Connection, files: Sequence[LandingFile], run_id: str, at: date
 
     A file that brings rows is unsettled until a later step has worked them in; so is a copy whose
     name comes before the name under which its window is settled (the least name is the window's).
-    Contents that were replaced and come back before Gold has taken them back are settled still.
     """
     rows = [
         (
@@ -419,9 +438,13 @@ def record(gold: Connection, files: Sequence[LandingFile], run_id: str, at: date
         for f in files
     ]
     with gold.cursor() as cursor:
-        replaced = [(f.path, f.sha256) for f in files if f.replaces]
-        if replaced:
-            _mark_replaced(cursor, replaced)
+        for file in files:
+            if file.replaces:
+                cursor.execute(
+                    "update ops.landed_files set status = 'REJECTED', reason = 'REPLACED'"
+                    " where path = %s and sha256 <> %s and status = 'LOADED'",
+                    (file.path, file.sha256),
+                )
         if rows:
             execute_values(
                 cursor,
@@ -435,15 +458,13 @@ def record(gold: Connection, files: Sequence[LandingFile], run_id: str, at: date
                     status = case when excluded.rows < 0 then l.status else excluded.status end,
                     reason = case when excluded.rows < 0 then l.reason else excluded.reason end,
                     at = case when excluded.rows < 0 then l.at else excluded.at end,
-                    settled_run = case
-                        when excluded.rows < 0 then l.settled_run
-                        when l.reason = 'REPLACED' and l.batch_id is not null
-                            then coalesce(l.settled_run, excluded.settled_run)
-                        else excluded.settled_run
-                    end
+                    settled_run = case when excluded.rows < 0 then l.settled_run else excluded.settled_run end
                 """,
                 rows,
             )
+            # what was too large to be read, and now is not
+            read = [f.path for f in files if f.sha256]
+            cursor.execute("delete from ops.landed_files where sha256 = '' and path = any(%s)", (read,))
         cursor.execute(
             """
             update ops.landed_files as l set settled_run = null
@@ -458,25 +479,6 @@ def record(gold: Connection, files: Sequence[LandingFile], run_id: str, at: date
         )
 
 
-def _mark_replaced(cursor: Cursor, current: Sequence[tuple[str, str]]) -> None:
-    """Other contents of these files are no longer in force; copies of those are pending once more."""
-    execute_values(
-        cursor,
-        """
-        with replaced as (
-            update ops.landed_files as l set status = 'REJECTED', reason = 'REPLACED'
-            from (values %s) as n (path, sha256)
-            where l.path = n.path and l.sha256 <> n.sha256 and l.status = 'LOADED'
-            returning l.path, l.sha256, l.rows, coalesce(l.batch_id, l.snapshot_date::text) as slot
-        )
-        delete from ops.landed_files as c using replaced as r
-        where r.rows > 0 and c.sha256 = r.sha256 and c.path <> r.path and c.status = 'LOADED'
-        and coalesce(c.batch_id, c.snapshot_date::text) = r.slot
-        """,
-        current,
-    )
-
-
 def is_unrecorded(context: Context, source: Source) -> bool:
     """Whether Bronze does not stand where the last run that recorded its files left it."""
     snapshot = lake.snapshot_id(context.spark, f"{lake.BRONZE}.{source.name}_raw")
@@ -484,64 +486,85 @@ def is_unrecorded(context: Context, source: Source) -> bool:
 
 
 def reconcile(context: Context, source: Source) -> None:
-    """Take over into the record what Bronze holds and the record does not.
+    """Let the record say of each file what Bronze holds of it.
 
-    Bronze is what counts: a run that was killed after its Bronze commit, or a Gold that was made anew,
-    finds its files again here. Of two contents of one file the newer stays (a replacement that was cut
-    short). Costs nothing while Bronze stands where the last run left it.
+    Bronze is what counts: a run that was killed after its Bronze commit, or a Gold that was made anew or restored,
+    finds its files again here. Of two contents of one file the newer stays (a replacement that was cut short). Costs
+    nothing while Bronze stands where the last run left it.
     """
     if not is_unrecorded(context, source):
         return
     table = f"{lake.BRONZE}.{source.name}_raw"
     snapshot = lake.snapshot_id(context.spark, table)
-    slot = "batch_id" if source.window_hours else "snapshot_date"
-    contents = (
+    slot, slot_type = ("batch_id", "text") if source.window_hours else ("snapshot_date", "date")
+    found = (
         lake.read(context.spark, table, snapshot)
         .groupBy(slot, "source_file", "file_sha256")
-        .agg(F.count("*").alias("rows"), F.max("ingested_at").alias("at"))
+        .agg(F.count("*").alias("rows"), F.max(F.unix_micros("ingested_at")).alias("at"))
+        .orderBy("at")
         .collect()
     )
-    newest: dict[str, Any] = {}
-    for content in sorted(contents, key=lambda row: row["at"]):
-        newest[content["source_file"]] = content
-    for content in contents:
-        if content is not newest[content["source_file"]]:
-            forget(context, source, content[slot], content["source_file"], content["file_sha256"])
-    values = [
-        (
-            row["source_file"],
-            row["file_sha256"],
-            row["rows"],
-            row[slot] if slot == "batch_id" else None,
-            row[slot] if slot == "snapshot_date" else None,
-        )
-        for row in newest.values()
-    ]
+    contents = [Content(row["source_file"], row[slot], row["file_sha256"], row["rows"]) for row in found]
+    newest = {content.path: content for content in contents}
     with context.gold.cursor() as cursor:
-        execute_values(
-            cursor,
-            """
-            insert into ops.landed_files as l (path, sha256, rows, batch_id, snapshot_date, size, status)
-            select v.path, v.sha256, v.rows, v.batch_id, v.snapshot_date::date, 0, 'LOADED'
-            from (values %s) as v (path, sha256, rows, batch_id, snapshot_date)
+        for content in contents:
+            if content is not newest[content.path]:
+                others = [path for path, stays in newest.items() if stays.sha256 != content.sha256]
+                heir = _heir(cursor, content, others)
+                _take_back(context, source, content, None if heir in newest else heir)
+                if heir:
+                    newest.setdefault(heir, content._replace(path=heir))
+        columns = [list(column) for column in zip(*newest.values(), strict=True)] or [[]] * len(Content._fields)
+        cursor.execute(
+            f"""
+            create temporary table in_bronze on commit drop as
+            select * from unnest(%s::text[], %s::{slot_type}[], %s::text[], %s::bigint[])
+                as b (path, slot, sha256, rows);
+            insert into ops.landed_files as l (path, sha256, rows, {slot}, size, status)
+            select path, sha256, rows, slot, 0, 'LOADED' from in_bronze
             on conflict (path, sha256) do update set
                 status = 'LOADED', rows = excluded.rows, reason = null, settled_run = null
-            where l.status <> 'LOADED'
+            where l.status <> 'LOADED' or l.rows <> excluded.rows;
+            update ops.landed_files as l set status = 'REJECTED', reason = 'REPLACED'
+            where
+                l.status = 'LOADED' and l.path like %s
+                and (l.path, l.sha256) not in (select path, sha256 from in_bronze)
+                and (l.rows > 0 or l.path in (select path from in_bronze))
             """,
-            values,
+            (*columns, f"{source.name}/%"),
         )
-        _mark_replaced(cursor, [(path, sha256) for path, sha256, *_ in values])
     ledger.move_watermark(context.gold, f"landing.{source.name}", lake.snapshot_id(context.spark, table))
     context.gold.commit()
 
 
-def forget(context: Context, source: Source, slot: Any, path: str, sha256: str) -> None:
-    """Take one content of a file out of Bronze."""
+class Content(NamedTuple):
+    """What Bronze holds of a file; `slot`: its window or date."""
+
+    path: str
+    slot: Any
+    sha256: str
+    rows: int
+
+
+def _heir(cursor: Cursor, content: Content, others: Sequence[str]) -> str | None:
+    """The least name of a copy of this content in its window; not one of `others`, which hold something else by now."""
+    cursor.execute(
+        "select min(path) from ops.landed_files where status = 'LOADED' and sha256 = %s"
+        " and coalesce(batch_id, snapshot_date::text) = %s and path <> %s and path <> all(%s)",
+        (content.sha256, str(content.slot), content.path, list(others)),
+    )
+    found: tuple[str | None] = cursor.fetchone() or (None,)
+    return found[0]
+
+
+def _take_back(context: Context, source: Source, content: Content, heir: str | None) -> None:
+    """Take a content that was replaced out of Bronze; where a copy of it has landed, it stays under that one's name."""
+    table = f"{CATALOG}.{lake.BRONZE}.{source.name}_raw"
     column = "batch_id" if source.window_hours else "snapshot_date"
     context.spark.sql(
-        f"delete from {CATALOG}.{lake.BRONZE}.{source.name}_raw"
-        f" where {column} = :slot and source_file = :path and file_sha256 = :sha256",
-        args={"slot": slot, "path": path, "sha256": sha256},
+        (f"update {table} set source_file = :heir" if heir else f"delete from {table}")
+        + f" where {column} = :slot and source_file = :path and file_sha256 = :sha256",
+        args={"slot": content.slot, "path": content.path, "sha256": content.sha256} | ({"heir": heir} if heir else {}),
     )
 
 
@@ -568,8 +591,7 @@ def load(context: Context, source: Source, scope: Scope, replacing: bool, outcom
         if rows is not None and any(file.rows for file in bringing):
             lake.append(prepare(accepted_rows(rows, bringing, context.clock())), table)
             context.failpoint(f"after-{source.name}-commit")
-        for path, slot, sha256 in _replaced(context.gold, [file for file in judged if file.replaces]):
-            forget(context, source, slot, path, sha256)
+        _take_back_replaced(context, source, [file.path for file in judged if file.replaces])
     finally:
         if rows is not None:
             rows.unpersist()
@@ -578,15 +600,23 @@ def load(context: Context, source: Source, scope: Scope, replacing: bool, outcom
     _report(context, judged, outcome)
 
 
-def _replaced(gold: Connection, files: Sequence[LandingFile]) -> list[tuple[str, Any, str]]:
-    """The contents in force that these files take the place of: path, window or date, sha256."""
-    with gold.cursor() as cursor:
+def _take_back_replaced(context: Context, source: Source, paths: Sequence[str]) -> None:
+    """Take what these files held out of Bronze, or leave it to copies of theirs (which the caller commits)."""
+    with context.gold.cursor() as cursor:
         cursor.execute(
-            "select path, coalesce(batch_id, snapshot_date::text), sha256 from ops.landed_files"
+            "select path, coalesce(batch_id, snapshot_date::text), sha256, rows from ops.landed_files"
             " where status = 'LOADED' and rows > 0 and path = any(%s)",
-            ([file.path for file in files],),
+            (list(paths),),
         )
-        return list(cursor)
+        for content in map(Content._make, cursor.fetchall()):
+            heir = _heir(cursor, content, paths)
+            _take_back(context, source, content, heir)
+            if heir:
+                cursor.execute(
+                    "update ops.landed_files set rows = %s, reason = null, settled_run = null"
+                    " where path = %s and sha256 = %s",
+                    (content.rows, heir, content.sha256),
+                )
 
 
 def _report(context: Context, files: Sequence[LandingFile], outcome: Outcome) -> None:
@@ -609,28 +639,32 @@ def _report(context: Context, files: Sequence[LandingFile], outcome: Outcome) ->
         outcome.line += f", {skipped} skipped as already loaded"
 
 
-def unsettled_dates(gold: Connection, source: Source) -> tuple[list[date], bool]:
-    """The dates of snapshots that the dimension does not hold yet; whether any is late.
+def unsettled_dates(context: Context, source: Source) -> tuple[list[date], bool]:
+    """The dates of snapshots that the dimension does not hold yet; whether it takes all snapshots to bring them in.
 
-    So is one that replaces another of its date: what the dimension has of the other must go.
+    So it is where one of them is late, or replaces another of its date (what the dimension has of that must go), and
+    where the dimension does not stand where the record says: a run that was killed left it ahead, or a restore.
     """
-    with gold.cursor() as cursor:
+    with context.gold.cursor() as cursor:
         cursor.execute(
             "select coalesce(array_agg(distinct snapshot_date) filter (where waits), '{}'),"
             " min(snapshot_date) filter (where waits) <= max(snapshot_date) filter (where not waits)"
-            " from (select snapshot_date, status = 'LOADED' and settled_run is null as waits"
-            " from ops.landed_files where (status = 'LOADED' or reason = 'REPLACED') and path like %s) as snapshots",
+            " from (select snapshot_date, status = 'LOADED' and settled_run is null as waits from ops.landed_files"
+            " where (status = 'LOADED' or reason in ('REPLACED', 'CHANGED_FILE')) and path like %s) as snapshots",
             (f"{source.name}/%",),
         )
         dates, late = cursor.fetchone() or ([], False)
-    return sorted(dates), bool(late)
+    followed = ledger.watermark(context.gold, f"dimension.{source.name}")
+    return sorted(dates), bool(late) or followed != lake.snapshot_id(context.spark, f"{lake.BRONZE}.{source.name}")
 
 
-def settle_snapshots(gold: Connection, source: Source, run_id: str) -> None:
+def settle_snapshots(context: Context, source: Source) -> None:
     """Mark the snapshots of a source as worked into its dimension, once the caller commits."""
-    with gold.cursor() as cursor:
+    with context.gold.cursor() as cursor:
         cursor.execute(
             "update ops.landed_files set settled_run = %s"
             " where settled_run is null and status = 'LOADED' and path like %s",
-            (run_id, f"{source.name}/%"),
+            (context.run_id, f"{source.name}/%"),
         )
+    snapshot = lake.snapshot_id(context.spark, f"{lake.BRONZE}.{source.name}")
+    ledger.move_watermark(context.gold, f"dimension.{source.name}", snapshot)

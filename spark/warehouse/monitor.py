@@ -35,7 +35,9 @@ select
 """
 _BACKLOG = """
 select
-    (select count(*) from ops.landed_files where status = 'LOADED' and settled_run is null) as files_not_settled,
+    (select count(*) from ops.unsettled_files)
+        + (select count(*) from ops.landed_files where status = 'LOADED' and settled_run is null and batch_id is null)
+        as files_not_settled,
     (select count(*) from ops.star_feed) as settles_not_in_star,
     (select count(*) from transactions_error where status = 'OPEN') as open_errors,
     (select count(*) from ops.error_verdicts where judged < version) as verdicts_not_judged,

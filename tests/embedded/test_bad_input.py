@@ -16,6 +16,7 @@ from small_shop import (
     exit_code,
     land_masters,
     land_sales,
+    open_shop,
     refused,
     sale,
 )
@@ -86,7 +87,10 @@ def test_each_unreadable_file_is_refused_with_its_reason_and_all_others_load(war
         assert found[path].startswith(reason)
         assert f"ingest transactions: REJECTED {path}: {found[path]}" in warehouse.said
     assert len(found) == len(UNREADABLE) + 2
-    assert found["products/products_2011-02-30.csv"] == "BAD_NAME: not products_YYYY-MM-DD.csv[.gz]"
+    assert (
+        found["products/products_2011-02-30.csv"]
+        == "BAD_NAME: not products_YYYY-MM-DD.csv[.gz], of the years 1900 to 2199"
+    )
     assert sorted(amounts(warehouse)) == [f"U{number}" for number in range(len(UNUSUAL))]
     assert sorted(warehouse.query("select transaction_id, source_file from transactions_error")) == [
         (f"M{number}", f"transactions/transactions_2011-01-01{name}.csv") for number, name in enumerate(UNUSUAL)
@@ -101,6 +105,22 @@ def test_each_unreadable_file_is_refused_with_its_reason_and_all_others_load(war
     warehouse.land("transactions/transactions_2011-01-01T00_latin.csv", [sale("Té")], TRANSACTIONS)
     assert exit_code(warehouse.run()) == 0
     assert amounts(warehouse)["Té"] == "1.5000", "mended under its own name, it is taken"
+
+
+def test_a_file_whose_name_java_cannot_read_is_refused_and_all_others_load(warehouse):
+    open_shop(warehouse)
+    for name in ("10:30", "10", "\udcff", "\udcfe"):
+        land_sales(warehouse, f"2011-01-01T08_{name}", sale(f"T{len(name)}"))
+    warehouse.landing.joinpath("transactions", ".hidden\udcff").touch()
+    assert exit_code(warehouse.run()) == 3
+    folder = "transactions/transactions_2011-01-01T08_"
+    assert refused(warehouse) == {
+        f"{folder}10:30.csv": "BAD_NAME: Hadoop cannot read a name with a colon",
+        rf"{folder}\xff.csv": "BAD_NAME: not UTF-8",
+        rf"{folder}\xfe.csv": "BAD_NAME: not UTF-8",
+    }
+    assert sorted(amounts(warehouse)) == ["T2"]
+    assert {outcome.line for outcome in warehouse.run()} == {"nothing pending"}
 
 
 def test_a_snapshot_with_a_fault_is_refused_whole_and_what_was_in_force_stays(warehouse):

@@ -1,6 +1,7 @@
 """Files that come again: the same, under other names, changed, replaced and replaced back."""
 
 import os
+from datetime import UTC, datetime
 
 import pytest
 from against_oracle import assert_agrees_with_oracle
@@ -20,8 +21,10 @@ from small_shop import (
     sale,
 )
 
-from jobs import ingest_transactions
+from jobs import ingest_transactions, postgres_load_fact
+from warehouse import landing
 from warehouse.landing import Scope
+from warehouse.session import SimulatedCrash
 
 pytestmark = pytest.mark.slow
 
@@ -182,6 +185,144 @@ def test_replacing_a_file_that_has_copies_loses_and_doubles_nothing(warehouse):
         ("S2", "transactions/transactions_2011-01-01T08_a.csv"),
     ]
     assert_balanced(warehouse, 7)
+    assert_agrees_with_oracle(warehouse)
+
+
+OLD = {"00": [sale("A1"), sale("A2")], "04": [sale("B1"), sale("B2", code="Z")], "08": [sale("C1"), sale("C2")]}
+NEW = {"00": [sale("A3")], "04": [sale("B1", quantity=2)], "08": [sale("C3")]}
+
+
+def land_windows(warehouse, windows, seconds):
+    """A file for each window, with a time stamp of its own."""
+    for hour, lines in windows.items():
+        os.utime(warehouse.landing / land_sales(warehouse, f"2011-01-01T{hour}", *lines), (seconds, seconds))
+
+
+def test_contents_that_come_back_before_gold_knew_of_their_replacement_are_there_once(warehouse):
+    """Their rows are others', the same with other values, or a copy's."""
+    open_shop(warehouse)
+    land_windows(warehouse, OLD, 1)
+    warehouse.run()
+    before = warehouse.state()
+    replaced = {"A3": "1.5000", "B1": "3.0000", "C1": "1.5000", "C2": "1.5000", "C3": "1.5000"}
+
+    land_windows(warehouse, NEW, 2)
+    copy = warehouse.landing / land_sales(warehouse, "2011-01-01T08_b", *OLD["08"])
+    warehouse.job(ingest_transactions.run, Scope(), True)
+    land_windows(warehouse, OLD, 3)
+    assert exit_code(warehouse.run()) == 3
+    assert set(refused(warehouse).values()) == {"CHANGED_FILE"} and len(refused(warehouse)) == 3
+    assert amounts(warehouse) == replaced | {"C3": "1.5000"} and reasons(warehouse) == {}
+    assert_balanced(warehouse, 5)
+    assert {outcome.line for outcome in warehouse.run()} == {"nothing pending"}
+
+    assert exit_code(warehouse.run(replace=True)) == 0
+    assert_agrees_with_oracle(warehouse)
+    copy.unlink()
+    assert_same_state(warehouse.state(), before)
+
+    # the same by a run that is cut short between Bronze and the record
+    land_windows(warehouse, NEW, 4)
+    warehouse.job(ingest_transactions.run, Scope(), True)
+    land_windows(warehouse, OLD, 5)
+    with pytest.raises(SimulatedCrash):
+        warehouse.run(replace=True, failpoint="after-transactions-commit:raise")
+    assert exit_code(warehouse.run(replace=True)) == 0
+    assert_same_state(warehouse.state(), before)
+    assert_balanced(warehouse, 6)
+
+
+def test_contents_that_are_put_back_with_their_old_time_stamp_are_seen(warehouse):
+    open_shop(warehouse)
+    land_windows(warehouse, OLD, 1)
+    warehouse.run()
+    before = warehouse.state()
+    land_windows(warehouse, NEW, 2)
+    assert exit_code(warehouse.run(replace=True)) == 0
+    land_windows(warehouse, OLD, 1)
+    assert exit_code(warehouse.run()) == 3
+    assert set(refused(warehouse).values()) == {"CHANGED_FILE"}
+    assert sorted(amounts(warehouse)) == ["A3", "B1", "C3"]
+    assert exit_code(warehouse.run(replace=True)) == 0
+    assert_same_state(warehouse.state(), before)
+
+
+def test_a_copy_that_was_moved_away_keeps_the_rows_of_a_file_that_is_replaced(warehouse, monkeypatch):
+    """Its name is theirs from then on, also where the run is cut short after each step."""
+    open_shop(warehouse)
+    rows = [sale("T1"), sale("T2", code="Z")]
+    path = land_sales(warehouse, "2011-01-01T08_a", *rows)
+    copies = [warehouse.landing / land_sales(warehouse, f"2011-01-01T08_{name}", *rows) for name in "bc"]
+    warehouse.run()
+    kept = [copy.read_bytes() for copy in copies]
+    for copy in copies:
+        copy.unlink()
+
+    warehouse.land(path, [sale("T3")], TRANSACTIONS)
+    with pytest.raises(SimulatedCrash):
+        warehouse.run(replace=True, failpoint="after-transactions-commit:raise")
+    warehouse.run(replace=True)
+    assert sorted(amounts(warehouse)) == ["T1", "T3"]
+    assert sources(warehouse) == [("T2", "transactions/transactions_2011-01-01T08_b.csv")]
+    assert_balanced(warehouse, 3)
+
+    copies[0].write_text(f"{TRANSACTIONS}\n{sale('T4')}\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(landing, "record", crash)
+        with pytest.raises(SimulatedCrash):
+            warehouse.run(replace=True)
+    warehouse.run(replace=True)
+    assert sources(warehouse) == [("T2", "transactions/transactions_2011-01-01T08_c.csv")]
+    assert_balanced(warehouse, 4)
+    copies[1].write_bytes(kept[1])
+    assert_agrees_with_oracle(warehouse)
+
+
+def crash(*_):
+    raise SimulatedCrash
+
+
+def test_a_replacement_without_rows_that_is_cut_short_is_made_good_by_any_run(warehouse, monkeypatch):
+    open_shop(warehouse)
+    path = land_sales(warehouse, "2011-01-01T08", sale("T1"), sale("T2"))
+    land_sales(warehouse, "2011-01-01T12", sale("T3"))
+    warehouse.run()
+    warehouse.land(path, [], TRANSACTIONS)
+    with monkeypatch.context() as patched:
+        patched.setattr(landing, "record", crash)
+        with pytest.raises(SimulatedCrash):
+            warehouse.run(replace=True)
+    land_sales(warehouse, "2011-01-01T16", sale("T1", at="2011-01-01 17:00:00"))
+    assert exit_code(warehouse.run()) == 0
+    assert_balanced(warehouse, 2)
+    assert_agrees_with_oracle(warehouse)
+
+
+def test_gold_for_other_windows_does_not_stumble_over_a_replacement_that_waits(warehouse):
+    open_shop(warehouse)
+    path = land_sales(warehouse, "2011-01-31T08", sale("T1"), sale("T2"))
+    warehouse.run()
+    warehouse.land(path, [sale("T1", quantity=2), sale("T2")], TRANSACTIONS)
+    land_sales(warehouse, "2011-01-10T08", sale("T1", quantity=3))
+    land_sales(warehouse, "2011-02-10T08", sale("T5"))
+    warehouse.job(ingest_transactions.run, Scope(), True)
+    warehouse.job(postgres_load_fact.run, Scope(until=datetime(2011, 1, 20, tzinfo=UTC)))
+    assert amounts(warehouse) == {"T1": "4.5000", "T2": "1.5000"} and reasons(warehouse) == {"T1": "DUPLICATE_CONFLICT"}
+    warehouse.run()
+    assert_balanced(warehouse, 4)
+    assert_agrees_with_oracle(warehouse)
+
+
+def test_a_file_that_was_too_large_is_read_once_the_limit_is_raised(warehouse):
+    open_shop(warehouse)
+    land_sales(warehouse, "2011-01-01T08", sale("T1"), sale("T2"))
+    warehouse.land("transactions/transactions_2011-01-01T12.csv.gz", [sale("T3"), sale("T4")], TRANSACTIONS)
+    ingest = ingest_transactions.run
+    for limit, rejected in ((100, 2), (100, 0), (90, 2), (1000, 0)):
+        outcome = warehouse.job(ingest, Scope(), file_bytes=limit)
+        assert outcome.rejected == rejected, limit
+    assert refused(warehouse) == {}
+    warehouse.run()
     assert_agrees_with_oracle(warehouse)
 
 

@@ -13,9 +13,14 @@ from small_shop import (
     land_masters,
     land_sales,
     loaded_at,
+    open_shop,
     reasons,
     sale,
 )
+
+from jobs import ingest_countries, ingest_products
+from warehouse.landing import Scope
+from warehouse.session import SimulatedCrash
 
 pytestmark = pytest.mark.slow
 
@@ -70,3 +75,50 @@ def test_late_reference_data_touches_exactly_the_rows_that_hang_on_it(warehouse)
     assert warehouse.lake("select country_name from ecommerce_db.countries where country_id = 'GB'") == [("Britain",)]
     assert_balanced(warehouse, 14)
     assert_agrees_with_oracle(warehouse)
+
+
+def test_a_run_that_dies_after_it_changed_the_versions_leaves_none_that_overlap(warehouse):
+    """One price stays and one changes in what it took: a version would begin anew where its price had not changed."""
+    open_shop(warehouse)
+    land_sales(warehouse, "2011-02-02T08", *[sale(f"T{day}", at=f"2011-01-{day} 10:00:00") for day in (10, 20, 31)])
+    warehouse.run()
+    for day, price in (("2011-01-20", "1.50"), ("2011-01-31", "3.00")):
+        warehouse.land(f"products/products_{day}.csv", [APPLE.replace("1.50", price), BRUSH], PRODUCTS)
+    with pytest.raises(SimulatedCrash):
+        warehouse.run(failpoint="after-products-merge:raise")
+    warehouse.run()
+    assert amounts(warehouse) == {"T10": "1.5000", "T20": "1.5000", "T31": "3.0000"}
+    assert_agrees_with_oracle(warehouse)
+
+
+def test_what_went_is_missed_though_nobody_knows_any_more_what_gold_had_followed(warehouse):
+    """A back-up that was made between two jobs has no snapshot to go on from."""
+    open_shop(warehouse)
+    rows = [
+        sale("STAYS"),
+        sale("FR", country="FR"),
+        sale("B", code="B"),
+        sale("NEW", code="N"),
+        sale("DE", country="DE"),
+    ]
+    land_sales(warehouse, "2011-01-02T08", *rows)
+    warehouse.run()
+    land_masters(warehouse, "2011-01-01", (APPLE, "N,New,Home,4,1"), (BRITAIN, "DE,Germany,Europe,51,10"))
+    warehouse.job(ingest_products.run, Scope(), True)
+    warehouse.job(ingest_countries.run, Scope(), True)
+    warehouse.change("delete from ops.watermarks where name in ('gold.products', 'gold.countries')")
+    warehouse.run()
+    assert sorted(amounts(warehouse)) == ["DE", "NEW", "STAYS"]
+    assert reasons(warehouse) == {"FR": "UNKNOWN_COUNTRY", "B": "UNKNOWN_PRODUCT"}
+    assert_agrees_with_oracle(warehouse)
+
+
+def test_a_price_without_end_holds_on_the_last_day_there_is(warehouse):
+    open_shop(warehouse)
+    land_sales(
+        warehouse, "2011-01-02T08", sale("LAST", at="9999-12-31 23:59:59"), sale("EVE", at="9999-12-30 10:00:00")
+    )
+    warehouse.load()
+    warehouse.land("products/products_2011-01-02.csv", [APPLE.replace("1.50", "3.00"), BRUSH], PRODUCTS)
+    warehouse.load()
+    assert amounts(warehouse) == {"LAST": "3.0000", "EVE": "3.0000"}

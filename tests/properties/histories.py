@@ -24,11 +24,15 @@ FAILPOINTS = (
 
 @dataclass(frozen=True)
 class Delivery:
-    """One run's worth of files (path → text), where that run is killed, if it is, and whether it may replace files."""
+    """One run's worth of files (path → text), where that run is killed, if it is, and whether it may replace files.
+
+    `whole`: whether it goes on to Gold and the star once the files are in Bronze.
+    """
 
     files: tuple[tuple[str, str], ...]
     killed_at: str | None
     replacing: bool
+    whole: bool = True
 
 
 def _text(header: str, rows: list[tuple[str, ...]]) -> str:
@@ -93,7 +97,7 @@ def _source(path: str) -> str:
 
 @st.composite
 def arrivals(draw: st.DrawFn) -> list[Delivery]:
-    """A landing zone in some order, cut into two or three runs: files replaced, files twice, runs killed."""
+    """A landing zone in some order, cut into two or three runs: files replaced, and back; files twice; runs killed."""
     files = draw(landing_files())
     order = draw(st.permutations(sorted(files.items())))
     cuts = sorted(draw(st.sets(st.integers(1, len(order) - 1), min_size=1, max_size=2)) | {len(order)})
@@ -101,10 +105,17 @@ def arrivals(draw: st.DrawFn) -> list[Delivery]:
     replacing = draw(st.booleans())
     if replacing:
         number = draw(st.integers(1, len(parts) - 1))
-        path, _ = draw(st.sampled_from(parts[number]))
+        path, text = draw(st.sampled_from(parts[number]))
         parts[number - 1].append((path, draw(_contents[_source(path)])))
+        if number > 1:
+            parts[0].append((path, text))
     parts[-1] += draw(st.lists(st.sampled_from(order), max_size=2))
-    return [Delivery(tuple(part), draw(st.none() | st.sampled_from(FAILPOINTS)), replacing) for part in parts]
+    killed = [draw(st.none() | st.sampled_from(FAILPOINTS)) for _ in parts]
+    whole = [*(draw(st.booleans()) for _ in parts[1:]), True]
+    return [
+        Delivery(tuple(part), killed_at, replacing, goes_on)
+        for part, killed_at, goes_on in zip(parts, killed, whole, strict=True)
+    ]
 
 
 _corrections = st.fixed_dictionaries(

@@ -72,15 +72,16 @@ def arrive(warehouse: Warehouse, delivery: Delivery) -> None:
     """Land the files and run; where the run is killed, run again."""
     for path, text in delivery.files:
         warehouse.land(path, text)
+    go_on = run if delivery.whole else Warehouse.ingest
     try:
-        run(warehouse, delivery.replacing, f"{delivery.killed_at}:raise" if delivery.killed_at else "")
+        go_on(warehouse, replace=delivery.replacing, failpoint=f"{delivery.killed_at}:raise" * bool(delivery.killed_at))
     except SimulatedCrash:
-        run(warehouse, delivery.replacing)
+        go_on(warehouse, replace=delivery.replacing)
 
 
-def run(warehouse: Warehouse, replacing: bool = False, failpoint: str = "") -> None:
+def run(warehouse: Warehouse, replace: bool = False, failpoint: str = "") -> None:
     """One more run, after which the books balance."""
-    warehouse.run(replace=replacing, failpoint=failpoint)
+    warehouse.run(replace=replace, failpoint=failpoint)
     landed, *placed = warehouse.books()
     assert landed == sum(placed)
 

@@ -86,11 +86,20 @@ def test_a_snapshot_tells_its_date(source, end):
         "products.csv",
         "countries_2011-01-04.csv",
         "products_2011-01-04.csv.gz.csv",
+        "products_1899-12-31.csv",
+        "products_2200-01-01.csv",
     ],
 )
 def test_another_name_of_a_snapshot_is_refused_with_the_name_it_should_have(name):
-    refused = replace(FILE, status="REJECTED", reason="BAD_NAME: not products_YYYY-MM-DD.csv[.gz]")
+    refused = replace(
+        FILE, status="REJECTED", reason="BAD_NAME: not products_YYYY-MM-DD.csv[.gz], of the years 1900 to 2199"
+    )
     assert named("products", name) == refused
+
+
+def test_a_name_that_hadoop_cannot_read_is_refused():
+    found = named("transactions", "transactions_2011-01-04T08_10:30.csv")
+    assert found == replace(FILE, status="REJECTED", reason="BAD_NAME: Hadoop cannot read a name with a colon")
 
 
 # --- Windows and dates ---
