@@ -7,7 +7,7 @@ from warehouse import monitor
 from warehouse.errors import UsageError
 from warehouse.rules.anomalies import TIERS
 from warehouse.session import Context
-from warehouse.stewards import REFUSED, actions_of, usage_error
+from warehouse.stewards import REFUSED, actions_of, text, usage_error
 
 STATUSES = ("NEW", "REVIEWED", "RESOLVED", "FALSE_POSITIVE")
 _LIST = """
@@ -33,7 +33,7 @@ def add_case_commands(parser: argparse.ArgumentParser) -> None:
     added = action("review", _review, "a verdict: RESOLVED and FALSE_POSITIVE need notes")
     added.add_argument("case", type=int)
     added.add_argument("status", choices=STATUSES, type=str.upper)
-    added.add_argument("--notes")
+    added.add_argument("--notes", type=text)
 
 
 def _list(context: Context, options: Any) -> int:
@@ -44,7 +44,11 @@ def _list(context: Context, options: Any) -> int:
 
 
 def _show(context: Context, options: Any) -> int:
-    columns, rows = monitor.rows(context, "select * from anomaly_cases where anomaly_id = %s::bigint", (options.case,))
+    query = "select * from anomaly_cases where anomaly_id = %s::bigint"
+    try:
+        columns, rows = monitor.rows(context, query, (options.case,))
+    except REFUSED as error:
+        raise usage_error(error) from None
     if not rows:
         raise UsageError(f"there is no case {options.case}")
     audit = monitor.rows(context, _AUDIT, (options.case,))

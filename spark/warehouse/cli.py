@@ -37,7 +37,7 @@ from jobs import (
     refresh_baselines,
     send_alerts,
 )
-from warehouse import backups, cases, embedded, gold, landing, monitor, report, restore, stewards
+from warehouse import backups, cases, embedded, gold, lake, landing, monitor, report, restore, stewards
 from warehouse.config import identifier, load
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.faults import explain
@@ -389,7 +389,10 @@ def _sla(context: Context, options: Any) -> int:
     if not _is_set_up(context):
         gold.create(context)  # all that is asked here, and no reason to start Spark
     monitor.follow_rules(context)
-    return monitor.show_sla(context, options.at or context.clock(), options.json)
+    try:
+        return monitor.show_sla(context, options.at or context.clock(), options.json)
+    except psycopg2.errors.DatetimeFieldOverflow as error:
+        raise stewards.usage_error(error) from None
 
 
 def _report_run(context: Context, options: Any) -> int:
@@ -407,6 +410,8 @@ def _gold_url(context: Context, options: Any) -> int:
 def _sql(context: Context, options: Any) -> int:
     _ready(context)
     try:
+        if not lake.is_query(context.spark, options.query):
+            raise UsageError("`sql` only reads (select, show, describe, explain); jobs write to the lake")
         frame = context.spark.sql(options.query)
         rows = [tuple(row) for row in frame.collect()]
     except QUERY_ERRORS as error:

@@ -153,7 +153,7 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
         backups=variable("WAREHOUSE_BACKUPS", _folder, home / "backups"),
         backups_kept=rule("backup.keep", _whole_number),
         timezone=variable("WAREHOUSE_TIMEZONE", ZoneInfo, "Europe/London"),
-        spark_master=environment.get("SPARK_MASTER") or "local[*]",
+        spark_master=variable("SPARK_MASTER", _spark_master, "local[*]"),
         spark=(rule("spark", _texts) if "spark" in rules else {})
         | variable("WAREHOUSE_SPARK_OPTIONS", _spark_options, ""),
         lock_wait_seconds=variable("WAREHOUSE_LOCK_WAIT", _seconds, rule("locks.wait_seconds", _seconds)),
@@ -366,6 +366,12 @@ def _factor(value: object) -> float:
     if number < 1:
         raise ValueError(f"{value} is not a factor of at least 1")
     return number
+
+
+def _spark_master(text: str) -> str:
+    if not re.fullmatch(r"local(\[.+\])?|local-cluster\[.+\]|yarn|(spark|k8s)://.+", text):
+        raise ValueError(f"{text!r} is no master such as local[2] or spark://HOST:7077")
+    return text
 
 
 def _tls(text: str) -> str:

@@ -258,6 +258,11 @@ def _run(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
     )
 
 
+def address(home: Path) -> str:
+    """Where a home's server listens, or did last."""
+    return f"{HOST}:{_last_port(home / 'postgres')}"
+
+
 def _last_port(base: Path) -> int:
     conf = base / "warehouse.conf"
     found = re.search(r"^port = (\d+)", conf.read_text(), re.MULTILINE) if conf.exists() else None

@@ -8,6 +8,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 
+from warehouse import embedded
 from warehouse.errors import WarehouseError
 from warehouse.session import CATALOG, Context
 
@@ -98,7 +99,7 @@ def _spark_master() -> str:
 def _gold_address(context: Context) -> str:
     url = context.config.gold_url
     if url is None:
-        return "the embedded server (its log: postgres/server.log in WAREHOUSE_HOME)"
+        return f"{embedded.address(context.config.home)} (its log: postgres/server.log in WAREHOUSE_HOME)"
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or 5432}"
 

@@ -56,12 +56,12 @@ def add_error_commands(parser: argparse.ArgumentParser) -> None:
     added = action("correct", _correct, "values for a row, by which the next `gold` judges it")
     added.add_argument("error_id", type=int)
     added.add_argument(
-        "values", nargs="+", type=_text, metavar="COLUMN=VALUE", help="the whole correction; COLUMN= for no value"
+        "values", nargs="+", type=text, metavar="COLUMN=VALUE", help="the whole correction; COLUMN= for no value"
     )
     _with_dry_run(added)
     added = action("discard", _discard, "never let a row become a fact")
     added.add_argument("error_id", type=int)
-    added.add_argument("--notes", type=_text, required=True, help="why")
+    added.add_argument("--notes", type=text, required=True, help="why")
     added = action("retry", _retry, "run `gold` now: corrected rows, and those named here, are judged again")
     added.add_argument("error_ids", type=int, nargs="*", metavar="error_id")
     _with_dry_run(added)
@@ -71,11 +71,12 @@ def _with_dry_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would become of each row, and change nothing")
 
 
-def _text(text: str) -> str:
+def text(typed: str) -> str:
+    """An argument that Postgres takes as text."""
     with suppress(UnicodeEncodeError):
-        text.encode()
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8")
+        typed.encode()
+        return typed
+    raise argparse.ArgumentTypeError(f"{typed!r} is not UTF-8")
 
 
 def _count(text: str) -> int:
@@ -151,7 +152,7 @@ def _give(context: Context, verdict: Verdict, options: Any, told: str) -> int:
 
 
 def _retry(context: Context, options: Any) -> int:
-    verdicts = [("select ops.retry_error(%s::bigint)", (error_id,)) for error_id in options.error_ids]
+    verdicts = [("select ops.retry_error(%s::bigint)", (error_id,)) for error_id in sorted(options.error_ids)]
     if options.dry_run:
         return _preview(context, verdicts, options.error_ids, options.json)
     _call(context, verdicts)

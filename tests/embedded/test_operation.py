@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,7 +21,7 @@ from pyspark.errors import PySparkException
 from two_months import land_masters, land_shop, land_window, run_shop
 
 from jobs import build_star_schema, ingest_products, ingest_transactions, maintain
-from warehouse import lake, landing, ledger
+from warehouse import gold, lake, landing, ledger
 from warehouse.landing import Scope
 from warehouse.session import SimulatedCrash
 
@@ -57,6 +58,7 @@ def shop(warehouse: Warehouse) -> Warehouse:
         (["run"], {"WAREHOUSE_CONFIG": "{none}"}),
         (["run"], {"WAREHOUSE_TIMEZONE": "Europe/Atlantis"}),
         (["run"], {"WAREHOUSE_LOCK_WAIT": "soon"}),
+        (["run"], {"SPARK_MASTER": "my-cluster"}),
     ],
 )
 def test_wrong_usage_ends_with_2_and_starts_nothing(process, tmp_path, arguments, settings):
@@ -76,6 +78,10 @@ def test_a_bad_query_is_told_in_one_line_and_ends_with_2(command):
         "select * from ecommerce_db.nowhere": "nowhere",
         "select nothing from ecommerce_db.products": "nothing",
         "select cast('x' as int)": "cast",
+        "drop table ecommerce_db.products": "only reads",
+        "with x as (select 1) insert into ecommerce_db.countries select * from x": "only reads",
+        "call lake.system.expire_snapshots(table => 'ecommerce_db.products')": "only reads",
+        "execute immediate 'drop table ecommerce_db.products'": "only reads",
         "": "",
     }.items():
         said = command("sql", query)
@@ -396,7 +402,33 @@ def test_a_run_reports_itself(warehouse, command, tmp_path):
     assert not list(ElementTree.parse(tmp_path / "report" / "checks.xml").iter("failure"))
 
 
+# --- where and when the machine stands -----------------------------------------------------------------
+
+
+def test_the_time_zone_of_the_machine_moves_no_sale(warehouse):
+    """Of an hour that Britain's clocks leave out in spring, read back from Gold for a price that comes late."""
+    land_masters(warehouse, "2011-01-01", "1")
+    sale = "SPRING,O,A,2,2011-03-27 01:30:00,C,GB"
+    warehouse.land("transactions/transactions_2011-03-27T00.csv", [sale], TRANSACTIONS)
+    warehouse.run()
+    land_masters(warehouse, "2011-03-01", "3")
+    process = CommandLine(warehouse.home.folder, warehouse.landing)
+    assert process.run("run", TZ="Europe/London").code == 0
+    facts = warehouse.query("select invoice_date::text, unit_price::int from fact_transactions")
+    assert facts == [("2011-03-27 01:30:00", 3)]
+    assert_agrees_with_oracle(warehouse)
+
+
 # --- two at once ------------------------------------------------------------------------------------
+
+
+def test_first_commands_at_once_make_each_database_once(warehouse):
+    url = warehouse.context().gold_url(admin=True).rpartition("/")[0] + "/at_once"
+    contexts = [warehouse.context(gold_url=url, gold_admin_url=url) for _ in range(4)]
+    with ThreadPoolExecutor() as threads:
+        assert list(threads.map(gold.create_databases, contexts)) == [None] * 4
+    assert warehouse.query("select count(*) from pg_database where datname = 'at_once'") == [(1,)]
+    warehouse.change("drop database at_once", database="postgres")
 
 
 def test_two_runs_at_once_do_not_interleave(warehouse, command):

@@ -216,7 +216,7 @@ def test_a_correction_in_the_wrong_form_is_told(capsys, words, said):
         (
             psycopg2.OperationalError("connection refused\n\tIs the server running?"),
             1,
-            "Gold (Postgres) at the embedded server (its log: postgres/server.log in WAREHOUSE_HOME) is away: "
+            "Gold (Postgres) at 127.0.0.1:0 (its log: postgres/server.log in WAREHOUSE_HOME) is away: "
             "connection refused. Nothing was half-written; run the same command again.",
         ),
     ],

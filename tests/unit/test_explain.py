@@ -65,7 +65,7 @@ def test_gold_away_without_a_port_in_its_url_names_the_usual_one():
 
 def test_the_embedded_gold_away_names_its_log():
     assert said(psycopg2.OperationalError(""), "").startswith(
-        "Gold (Postgres) at the embedded server (its log: postgres/server.log in WAREHOUSE_HOME) is away: "
+        "Gold (Postgres) at 127.0.0.1:0 (its log: postgres/server.log in WAREHOUSE_HOME) is away: "
     )
 
 
