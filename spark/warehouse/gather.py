@@ -291,11 +291,17 @@ def _stage_changes(context: Context, reference: Reference) -> int:
 
 _ALL_PRODUCTS = """
 insert into staging.touched_ranges (stock_code, from_date, to_date)
-select stock_code, '-infinity', 'infinity' from fact_transactions group by stock_code
+select stock_code, '-infinity'::date, 'infinity'::date from fact_transactions group by stock_code
+union all
+select ops.code(coalesce(correction ->> 'stock_code', stock_code)), null, null
+from transactions_error where status = 'OPEN'
 """
 _ALL_COUNTRIES = """
 insert into staging.touched_countries (country_id, gone)
 select country_id, true from fact_transactions group by country_id
+union all
+select ops.code(coalesce(correction ->> 'country_id', country_id)), false
+from transactions_error where status = 'OPEN'
 """
 
 
