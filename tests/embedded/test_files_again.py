@@ -21,7 +21,7 @@ from small_shop import (
     sale,
 )
 
-from jobs import ingest_transactions, postgres_load_fact
+from jobs import ingest_transactions, init_warehouse, postgres_load_fact
 from warehouse import landing
 from warehouse.landing import Scope
 from warehouse.session import SimulatedCrash
@@ -397,3 +397,17 @@ def test_a_shop_whose_last_fact_is_taken_back_is_what_a_rebuild_gives(warehouse)
     assert reasons(warehouse) == {"T1": "UNKNOWN_PRODUCT"}
     assert_is_what_a_rebuild_gives(warehouse)
     assert warehouse.query("select customer_sk from dim_customers") == [(0,)]
+
+
+def test_a_gold_of_an_earlier_version_learns_what_its_books_hold(warehouse):
+    open_shop(warehouse)
+    land_windows(warehouse, OLD, 1)
+    warehouse.run()
+    land_windows(warehouse, {"00": NEW["00"]}, 2)
+    warehouse.job(ingest_transactions.run, Scope(), True)
+    warehouse.change("alter table ops.landed_files drop column in_gold cascade")
+    warehouse.job(init_warehouse.run)
+    assert warehouse.query("select rows, in_gold from ops.unsettled_files order by rows") == [(0, 2), (1, 0)]
+    warehouse.run()
+    assert_balanced(warehouse, 5)
+    assert_agrees_with_oracle(warehouse)
