@@ -12,7 +12,6 @@ from test_promise import assert_any_arrival_gives_what_a_rebuild_gives, landing 
 
 from jobs import postgres_load_fact
 from warehouse import gather
-from warehouse import landing as landing_zone
 from warehouse.rules import facts
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
@@ -26,13 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
             postgres_load_fact, "_decide", "gather.touches(context, reference)", "False", id="late prices touch nothing"
         ),
         pytest.param(gather, "_bronze", "min(path)", "max(path)", id="a copy takes over the name of its content"),
-        pytest.param(
-            landing_zone,
-            "unsettled_dates",
-            "or followed != ",
-            "or None and ",
-            id="a killed run's versions stay",
-        ),
     ],
 )
 def test_a_planted_bug_is_found(
