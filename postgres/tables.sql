@@ -251,28 +251,32 @@ comment on column ops.landed_files.in_gold is
 'Transactions: its rows in the books of Gold, which follow `rows` while it is LOADED, and go once it is not.';
 
 create or replace view ops.unsettled_files as
+with files as (
+    select
+        l.*,
+        case when l.status = 'LOADED' then coalesce(l.rows, 0) else 0 end as in_force
+    from ops.landed_files as l
+    where l.batch_id is not null
+)
+
 select
-    l.path,
-    l.sha256,
-    l.batch_id,
-    n.rows,
-    l.in_gold,
-    l.at
-from ops.landed_files as l
-cross join lateral (select case when l.status = 'LOADED' then coalesce(l.rows, 0) else 0 end as rows) as n
+    f.path,
+    f.sha256,
+    f.batch_id,
+    f.in_force as rows,
+    f.in_gold,
+    f.at
+from files as f
 where
-    l.batch_id is not null
-    and (
-        n.rows <> l.in_gold
-        or l.status = 'LOADED' and l.settled_run is null
-        or l.reason = 'REPLACED' and l.settled_run is not null
-    );
+    f.in_force <> f.in_gold
+    or f.status = 'LOADED' and f.settled_run is null
+    or f.reason = 'REPLACED' and f.settled_run is not null;
 comment on view ops.unsettled_files is
-'Transaction files that have yet to come into the books of Gold, or to go; of a copy, which has no rows, the name alone.';
+'Transaction files that have yet to come into Gold''s books, or to go; of a copy, which has no rows, the name alone.';
 comment on column ops.unsettled_files.path is 'The file, relative to the landing zone.';
 comment on column ops.unsettled_files.sha256 is 'Of its bytes.';
 comment on column ops.unsettled_files.batch_id is 'Start of its 4-hour window (YYYY-MM-DDTHH).';
-comment on column ops.unsettled_files.rows is 'Its rows that are in force: none of a file that was replaced or refused.';
+comment on column ops.unsettled_files.rows is 'Its rows in force: none of a file that was replaced or refused.';
 comment on column ops.unsettled_files.in_gold is 'Its rows in the books of Gold.';
 comment on column ops.unsettled_files.at is 'When this was recorded.';
 
