@@ -19,7 +19,7 @@ from warehouse.cli import INGEST, run_all
 from warehouse.config import Config, load
 from warehouse.landing import Scope
 from warehouse.ledger import Outcome
-from warehouse.session import CATALOG_DATABASE, GOLD_DATABASE, Context, build_session, java_class
+from warehouse.session import CATALOG_DATABASE, GOLD_DATABASE, Context, SimulatedCrash, build_session, java_class
 
 Rows = list[tuple[Any, ...]]
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
@@ -266,6 +266,11 @@ class Warehouse:
             " (select coalesce(sum(rows_duplicate), 0)::bigint from ops.etl_runs)"
         )
         return landed, facts, errors, duplicates
+
+
+def crash(*_: Any) -> None:
+    """Stands in for a step before which a run dies."""
+    raise SimulatedCrash
 
 
 def frames(gold: Callable[[str], Rows], lake: Rows) -> dict[str, Rows]:

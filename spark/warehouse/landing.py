@@ -591,7 +591,8 @@ def load(context: Context, source: Source, scope: Scope, replacing: bool, outcom
         if rows is not None and any(file.rows for file in bringing):
             lake.append(prepare(accepted_rows(rows, bringing, context.clock())), table)
             context.failpoint(f"after-{source.name}-commit")
-        _take_back_replaced(context, source, [file.path for file in judged if file.replaces])
+        if replaced := [file.path for file in judged if file.replaces]:
+            _take_back_replaced(context, source, replaced)
     finally:
         if rows is not None:
             rows.unpersist()
@@ -600,13 +601,13 @@ def load(context: Context, source: Source, scope: Scope, replacing: bool, outcom
     _report(context, judged, outcome)
 
 
-def _take_back_replaced(context: Context, source: Source, paths: Sequence[str]) -> None:
+def _take_back_replaced(context: Context, source: Source, paths: list[str]) -> None:
     """Take what these files held out of Bronze, or leave it to copies of theirs (which the caller commits)."""
     with context.gold.cursor() as cursor:
         cursor.execute(
             "select path, coalesce(batch_id, snapshot_date::text), sha256, rows from ops.landed_files"
             " where status = 'LOADED' and rows > 0 and path = any(%s)",
-            (list(paths),),
+            (paths,),
         )
         for content in map(Content._make, cursor.fetchall()):
             heir = _heir(cursor, content, paths)
@@ -654,8 +655,10 @@ def unsettled_dates(context: Context, source: Source) -> tuple[list[date], bool]
             (f"{source.name}/%",),
         )
         dates, late = cursor.fetchone() or ([], False)
+    if not dates or late:
+        return sorted(dates), bool(late)
     followed = ledger.watermark(context.gold, f"dimension.{source.name}")
-    return sorted(dates), bool(late) or followed != lake.snapshot_id(context.spark, f"{lake.BRONZE}.{source.name}")
+    return sorted(dates), followed != lake.snapshot_id(context.spark, f"{lake.BRONZE}.{source.name}")
 
 
 def settle_snapshots(context: Context, source: Source) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from against_oracle import assert_agrees_with_oracle
-from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, assert_same_state
+from harness import COUNTRIES, PRODUCTS, TRANSACTIONS, assert_same_state, crash
 from small_shop import (
     BRITAIN,
     BRUSH,
@@ -276,10 +276,6 @@ def test_a_copy_that_was_moved_away_keeps_the_rows_of_a_file_that_is_replaced(wa
     assert_balanced(warehouse, 4)
     copies[1].write_bytes(kept[1])
     assert_agrees_with_oracle(warehouse)
-
-
-def crash(*_):
-    raise SimulatedCrash
 
 
 def test_a_replacement_without_rows_that_is_cut_short_is_made_good_by_any_run(warehouse, monkeypatch):

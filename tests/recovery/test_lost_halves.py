@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from against_oracle import assert_agrees_with_oracle
 from command_line import one_line
-from harness import Warehouse, assert_same_state
+from harness import Warehouse, assert_same_state, crash
 from two_months import land_masters, land_window, run_shop
 
 from jobs import build_star_schema, ingest_products, ingest_transactions, maintain
@@ -120,15 +120,11 @@ def test_a_reset_works_when_half_of_the_warehouse_is_gone_already(shop, command,
 def test_a_reset_that_is_cut_short_is_as_good_as_none(shop, command, monkeypatch):
     before = shop.state()
     with monkeypatch.context() as patched:
-        patched.setattr(lake, "drop", lambda _: raise_(SimulatedCrash))
+        patched.setattr(lake, "drop", crash)
         with pytest.raises(SimulatedCrash):
             shop.make_anew()
     assert command("run").code == 0
     assert_same_state(shop.state(), before)
-
-
-def raise_(error):
-    raise error
 
 
 def test_maintenance_after_many_runs_compacts_and_expires_and_changes_no_row(warehouse):
